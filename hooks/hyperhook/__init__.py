@@ -1,0 +1,49 @@
+"""hyperhook: one callback in a trainer that already exists; every tracker, any search, nothing lost."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from hyperhook.errors import HyperhookError
+from hyperhook.hookspecs import hookimpl
+from hyperhook.objective import Maximize, Minimize, Objective
+from hyperhook.records import Artifact, StudyRecord, TrialRecord, TrialState
+from hyperhook.space import Choice, Float, Int, Params, Scalar, Space
+from hyperhook.tracker import Tracker
+from hyperhook.trial import Trial, current_trial
+
+if TYPE_CHECKING:
+    from hyperhook.study import Study
+
+__all__ = [
+    "Artifact",
+    "Choice",
+    "Float",
+    "HyperhookError",
+    "Int",
+    "Maximize",
+    "Minimize",
+    "Objective",
+    "Params",
+    "Scalar",
+    "Space",
+    "Study",
+    "StudyRecord",
+    "Tracker",
+    "Trial",
+    "TrialRecord",
+    "TrialState",
+    "current_trial",
+    "hookimpl",
+]
+
+__version__ = "0.1.0"
+
+
+def __getattr__(name: str) -> object:
+    """Import `Study`, and with it store and delivery, when it is first asked for: workers and plugins do without."""
+    if name == "Study":
+        from hyperhook.study import Study
+
+        return Study
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

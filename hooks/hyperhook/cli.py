@@ -1,0 +1,150 @@
+"""The ``hyperhook`` command."""
+
+from __future__ import annotations
+
+from importlib.metadata import EntryPoint
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from hyperhook.errors import HyperhookError, StudyError
+from hyperhook.forwarder import deliver
+from hyperhook.home import Home
+from hyperhook.hookspecs import Decisions
+from hyperhook.manager import hooks_of, install_line, installed, load_tracker, missing_libraries
+from hyperhook.progress import format_seconds
+from hyperhook.records import StudyRecord, TrialRecord, TrialState
+from hyperhook.tracker import Tracker
+from hyperhook.workspace import Workspace
+
+__all__ = ["app"]
+
+app = typer.Typer(no_args_is_help=True, help="One callback, every tracker, any search: look at what was recorded.")
+
+HomeOption = Annotated[
+    Path | None, typer.Option("--home", help="The home directory; by default HYPERHOOK_HOME, else ./.hyperhook.")
+]
+
+
+@app.command()
+def plugins() -> None:
+    """List what is installed, what is missing, and the line that installs it."""
+    table = Table("name", "kind", "hooks", "from", "state", box=None, pad_edge=False)
+    for name, entry in installed().items():
+        table.add_row(name, *_describe(entry))
+    _print(table)
+
+
+@app.command()
+def studies(home: HomeOption = None) -> None:
+    """List the studies of a home, the oldest first."""
+    store = _open(home).store
+    table = Table("study", "objective", "trials", "complete", "failed", "running", "best", box=None, pad_edge=False)
+    for name in store.study_names():
+        study = store.study(name)
+        states = [trial.state for trial in study.trials]
+        table.add_row(
+            name,
+            f"{study.objective.direction} {study.objective.metric}" if study.objective else "-",
+            str(len(states)),
+            str(states.count(TrialState.COMPLETE)),
+            str(states.count(TrialState.FAILED) + states.count(TrialState.KILLED)),
+            str(states.count(TrialState.RUNNING)),
+            f"{study.best.value:.6g}" if study.best else "-",
+        )
+    _print(table)
+
+
+@app.command()
+def show(study: str, home: HomeOption = None) -> None:
+    """Show a study's trials, the best first."""
+    record = _open(home).store.study(study)
+    table = Table("trial", "state", "value", "step", "epoch", "time", *record.space, "error", box=None, pad_edge=False)
+    for trial in sorted(record.trials, key=lambda trial: _rank(record, trial)):
+        table.add_row(
+            str(trial.number),
+            str(trial.state),
+            _cell(trial.value),
+            _cell(trial.step),
+            _cell(trial.epoch),
+            format_seconds(trial.finished_time - trial.started_time) if trial.finished_time else "-",
+            *(_cell(trial.params[name]) if name in trial.params else "-" for name in record.space),
+            trial.error or "",
+        )
+    _print(table)
+
+
+@app.command()
+def sync(
+    study: str,
+    to: Annotated[
+        list[str] | None, typer.Option("--to", help="Send everything to this tracker, from the beginning.")
+    ] = None,
+    home: HomeOption = None,
+) -> None:
+    """Deliver what did not reach the trackers yet; with --to, also to trackers that were never named."""
+    workspace = _open(home)
+    record = workspace.store.study(study)
+    names = to or workspace.home.trackers(study)
+    trackers: dict[str, Tracker] = dict(load_tracker(name) for name in names)
+    for name in to or ():
+        for trial in record.trials:
+            workspace.home.post(study, name, trial.id)
+    left = deliver(workspace, study, trackers)
+    for row in left:
+        _print(f"{row.tracker}: {row.items} not delivered" + (f" ({row.error})" if row.error else ""))
+    _print(
+        f"{study}: {'nothing left to deliver' if not left else 'try again later'} ({', '.join(names) or 'no trackers'})"
+    )
+    if left:
+        raise typer.Exit(1)
+
+
+def _describe(entry: EntryPoint) -> tuple[str, str, str, str]:
+    origin = f"{entry.dist.name} {entry.dist.version}" if entry.dist else "?"
+    try:
+        factory = entry.load()
+    except ModuleNotFoundError as error:
+        return "?", "", origin, f"missing: {install_line(entry, [error.name or str(error)])}"
+    except Exception as error:
+        return "?", "", origin, f"broken: {type(error).__name__}: {error}"
+    missing = missing_libraries(factory)
+    kind = "tracker" if isinstance(factory, type) and issubclass(factory, Tracker) else "plugin"
+    state = f"missing: {install_line(entry, missing)}" if missing else "ready"
+    hooks = [hook for hook in hooks_of(factory) if hook in vars(Decisions)] or ["events"]
+    return kind, ", ".join(hooks), origin, state
+
+
+def _open(home: Path | None) -> Workspace:
+    found = Home(home)
+    if not found.database.exists():
+        raise StudyError(f"there is no hyperhook home at {str(found.path)!r}; name one by --home or HYPERHOOK_HOME")
+    return Workspace(found)
+
+
+def _rank(study: StudyRecord, trial: TrialRecord) -> tuple[bool, float, int]:
+    loss = study.loss(trial) if trial.state is TrialState.COMPLETE else None
+    return loss is None, loss or 0.0, trial.number
+
+
+def _cell(value: object) -> str:
+    return "-" if value is None else f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+def _print(what: Table | str) -> None:
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console.width = 1000  # never wrapped or cut where a program reads it
+    console.print(what, markup=False) if isinstance(what, str) else console.print(what)
+
+
+def main() -> None:
+    """Run the command; what goes wrong is one line."""
+    try:
+        app()
+    except HyperhookError as error:
+        Console(stderr=True, highlight=False).print(f"hyperhook: {error}", markup=False, soft_wrap=True)
+        raise SystemExit(2) from None

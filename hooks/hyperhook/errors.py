@@ -1,0 +1,108 @@
+"""The exceptions of hyperhook, one tree.
+
+::
+
+    HyperhookError
+    ├── SpaceError (ValueError)        a parameter, a space or a set of params that cannot be
+    ├── MetricError (ValueError)       a metric's name, value or step that cannot be logged
+    ├── ObjectiveError (ValueError)    a trial that gives no value to search with
+    │   └── NotFiniteError             its value is NaN or infinite: the training diverged
+    ├── PluginError                    a plugin that cannot be used
+    │   ├── UnknownPluginError         no plugin of that name is installed
+    │   ├── MissingLibraryError        the plugin is there, the library it drives is not
+    │   └── HookError                  a hook method that no contract knows, or with a wrong argument
+    ├── StudyError                     a study that cannot be opened, or cannot go on
+    │   ├── StudyMismatchError         it exists, with another space or objective
+    │   ├── TooManyFailuresError       trial after trial failed, so the search was stopped
+    │   └── EmptyStudyError            nothing to answer with: no trial has a value yet
+    ├── TrialStateError                a trial that has ended already
+    ├── StoreError                     the store cannot be opened, read or written
+    └── JournalError                   a journal of a newer schema, or one that is not a journal
+
+Each message says what was wrong, what was found, what was expected, and how to mend it.
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "EmptyStudyError",
+    "HookError",
+    "HyperhookError",
+    "JournalError",
+    "MetricError",
+    "MissingLibraryError",
+    "NotFiniteError",
+    "ObjectiveError",
+    "PluginError",
+    "SpaceError",
+    "StoreError",
+    "StudyError",
+    "StudyMismatchError",
+    "TooManyFailuresError",
+    "TrialStateError",
+    "UnknownPluginError",
+]
+
+
+class HyperhookError(Exception):
+    """Base of every error that hyperhook raises by itself."""
+
+
+class SpaceError(HyperhookError, ValueError):
+    """A parameter, a space or a set of params that cannot be."""
+
+
+class MetricError(HyperhookError, ValueError):
+    """A metric's name, value or step that cannot be logged."""
+
+
+class ObjectiveError(HyperhookError, ValueError):
+    """A trial that gives no value to search with."""
+
+
+class NotFiniteError(ObjectiveError):
+    """The trial's value is NaN or infinite: the training diverged."""
+
+
+class PluginError(HyperhookError):
+    """A plugin that cannot be used."""
+
+
+class UnknownPluginError(PluginError):
+    """No plugin of that name is installed."""
+
+
+class MissingLibraryError(PluginError):
+    """The plugin is installed, the library that it drives is not."""
+
+
+class HookError(PluginError):
+    """A hook method that no contract knows, or one with an argument that its contract lacks."""
+
+
+class StudyError(HyperhookError):
+    """A study that cannot be opened, or cannot go on."""
+
+
+class StudyMismatchError(StudyError):
+    """The study exists already, with another space or objective."""
+
+
+class TooManyFailuresError(StudyError):
+    """Trial after trial failed, so the search was stopped."""
+
+
+class EmptyStudyError(StudyError):
+    """The study has no trial with a value yet."""
+
+
+class TrialStateError(HyperhookError):
+    """The trial has ended already."""
+
+
+class StoreError(HyperhookError):
+    """The store cannot be opened, read or written."""
+
+
+class JournalError(HyperhookError):
+    """A journal of a newer schema, or a file that is not a journal."""

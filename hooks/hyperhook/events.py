@@ -1,0 +1,226 @@
+"""The events of a study and its trials, and their form in the journal: one JSON object a line.
+
+The key ``event`` names the type. Names, params and values are kept as they were given; NaN and the infinities, which
+JSON lacks, are written as the strings ``"nan"``, ``"inf"`` and ``"-inf"``. `SCHEMA` is the version of this form: it
+stands in the first event of each journal, and grows when a reader of the former version would misread the new one.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Self, TypeAlias
+
+import msgspec
+
+from hyperhook.errors import JournalError
+from hyperhook.objective import Direction, Objective, Reduce
+from hyperhook.records import Artifact, ArtifactKind, StudyRecord, TrialRecord, TrialState
+from hyperhook.space import Scalar, Space
+
+__all__ = [
+    "SCHEMA",
+    "ArtifactLogged",
+    "Event",
+    "MetricsLogged",
+    "ParamsLogged",
+    "StopRequested",
+    "StudyFinished",
+    "StudyStarted",
+    "TrialFinished",
+    "TrialStarted",
+    "decode",
+    "encode",
+    "finite",
+    "trial_after",
+]
+
+SCHEMA = 1
+
+
+class _Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", omit_defaults=True):
+    time: float
+    """When it happened, in seconds since 1970 (UTC)."""
+
+
+class _StudyEvent(_Event, frozen=True, kw_only=True):
+    schema: int = msgspec.field(default_factory=lambda: SCHEMA)  # a default factory is written, a default is left out
+    study: str
+    space: dict[str, Any]
+    metric: str | None = None
+    direction: Direction = "minimize"
+    reduce: Reduce = "best"
+    seed: int | None = None
+
+    @classmethod
+    def of(cls, study: StudyRecord) -> Self:
+        """Return the event of a study, happening now."""
+        objective = study.objective
+        return cls(
+            time=time.time(),
+            study=study.name,
+            space=study.space.to_json(),
+            metric=objective.metric if objective else None,
+            direction=objective.direction if objective else "minimize",
+            reduce=objective.reduce if objective else "best",
+            seed=study.seed,
+        )
+
+    def record(self) -> StudyRecord:
+        """Return the study, without its trials."""
+        objective = None if self.metric is None else Objective(self.metric, self.direction, self.reduce)
+        return StudyRecord(self.study, Space.from_json(self.space), objective, self.seed)
+
+
+class StudyStarted(_StudyEvent, frozen=True, kw_only=True, tag="study_started"):
+    """A process began to work on a study."""
+
+
+class StudyFinished(_StudyEvent, frozen=True, kw_only=True, tag="study_finished"):
+    """A process ended its work on a study."""
+
+
+class TrialStarted(_Event, frozen=True, kw_only=True, tag="trial_started"):
+    """A trial began; the first event of its journal."""
+
+    schema: int = msgspec.field(default_factory=lambda: SCHEMA)
+    id: str
+    number: int
+    study: str
+    params: dict[str, Scalar]
+
+    @classmethod
+    def of(cls, trial: TrialRecord) -> TrialStarted:
+        """Return the event that a trial began with."""
+        return cls(
+            time=trial.started_time, id=trial.id, number=trial.number, study=trial.study, params=dict(trial.params)
+        )
+
+
+class ParamsLogged(_Event, frozen=True, kw_only=True, tag="params_logged"):
+    """Params became known after the trial began, such as a model's own hyperparameters."""
+
+    params: dict[str, Scalar]
+
+
+class MetricsLogged(_Event, frozen=True, kw_only=True, tag="metrics_logged"):
+    """Metrics were logged together, at one step."""
+
+    metrics: dict[str, float | str]
+    step: int
+    epoch: int | None = None
+
+    def values(self) -> dict[str, float]:
+        """Return the metrics with NaN and the infinities as numbers again."""
+        return {name: float(value) for name, value in self.metrics.items()}
+
+
+class ArtifactLogged(_Event, frozen=True, kw_only=True, tag="artifact_logged"):
+    """A file became part of the trial."""
+
+    path: str
+    name: str
+    kind: ArtifactKind = "file"
+    step: int | None = None
+    score: float | str | None = None
+
+    def artifact(self) -> Artifact:
+        """Return the file as hooks receive it."""
+        score = None if self.score is None else float(self.score)
+        return Artifact(Path(self.path), self.name, self.kind, self.step, score)
+
+
+class StopRequested(_Event, frozen=True, kw_only=True, tag="stop_requested"):
+    """A pruner asked the trial to stop: whoever ends it ends it as PRUNED. No hook hears this one."""
+
+    step: int | None = None
+
+
+class TrialFinished(_Event, frozen=True, kw_only=True, tag="trial_finished"):
+    """The trial ended; the last event of its journal, unless the trial is resumed."""
+
+    state: TrialState
+    value: float | None = None
+    step: int | None = None
+    epoch: int | None = None
+    error: str | None = None
+
+    @classmethod
+    def of(cls, trial: TrialRecord) -> TrialFinished:
+        """Return the event that a trial ended with."""
+        return cls(
+            time=time.time() if trial.finished_time is None else trial.finished_time,
+            state=trial.state,
+            value=trial.value,
+            step=trial.step,
+            epoch=trial.epoch,
+            error=trial.error,
+        )
+
+
+Event: TypeAlias = (
+    StudyStarted
+    | StudyFinished
+    | TrialStarted
+    | ParamsLogged
+    | MetricsLogged
+    | ArtifactLogged
+    | StopRequested
+    | TrialFinished
+)
+
+_encoder = msgspec.json.Encoder()
+_decoder: msgspec.json.Decoder[Event] = msgspec.json.Decoder(Event)
+
+
+def encode(event: Event) -> bytes:
+    """Return an event as one line of JSON, its newline included."""
+    return _encoder.encode(event) + b"\n"
+
+
+def decode(line: bytes) -> Event | None:
+    """Return the event that a line stands for; None for a line that was torn, by a crash or a full disk.
+
+    Raises:
+        JournalError: The line is of a newer schema, or is JSON and no event.
+    """
+    try:
+        event = _decoder.decode(line)
+    except msgspec.ValidationError as error:
+        found = msgspec.json.decode(line)
+        _check_schema(found.get("schema", 0) if isinstance(found, dict) else 0)
+        raise JournalError(f"not an event: {line[:80]!r} ({error}); is the file a journal?") from None
+    except msgspec.DecodeError:
+        return None
+    if isinstance(event, TrialStarted | StudyStarted):
+        _check_schema(event.schema)
+    return event
+
+
+def _check_schema(schema: int) -> None:
+    if schema > SCHEMA:
+        raise JournalError(f"the journal has schema {schema}, this hyperhook reads up to {SCHEMA}; update hyperhook")
+
+
+def trial_after(trial: TrialRecord | None, event: Event) -> TrialRecord | None:
+    """Return a trial as it stands behind an event; None before it began."""
+    if isinstance(event, TrialStarted):
+        return TrialRecord(event.id, event.number, event.study, event.params, started_time=event.time)
+    if isinstance(event, TrialFinished) and trial is not None:
+        return replace(
+            trial,
+            state=event.state,
+            value=event.value,
+            step=event.step,
+            epoch=event.epoch,
+            error=event.error,
+            finished_time=event.time,
+        )
+    return trial
+
+
+def finite(value: float) -> float | str:
+    """Return a value as JSON can hold it: itself where it is finite, else its name."""
+    return value if math.isfinite(value) else str(value)

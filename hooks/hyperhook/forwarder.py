@@ -1,0 +1,298 @@
+"""The forwarder: a process beside the training that empties a study's outbox into its trackers.
+
+The training process starts it and holds a pipe to it. When the pipe closes, the training has ended or died: the
+forwarder marks the trials that died with it, delivers what is left, and ends. Each tracker has a thread of its own, so
+that one that is down or slow delays no other.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import pickle
+import random
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import BinaryIO
+
+from hyperhook.delivery import Delivery, Projection, load_cursor
+from hyperhook.errors import PluginError
+from hyperhook.home import Home, file_name
+from hyperhook.tracker import Tracker
+from hyperhook.workspace import Workspace
+
+__all__ = ["Forwarder", "Pending", "deliver", "pending"]
+
+log = logging.getLogger("hyperhook.forwarder")
+
+POLL_SECONDS = 0.2
+PATIENCE_SECONDS = 60.0
+"""How long the forwarder goes on without a confirmed event after the training ended."""
+_FIRST_RETRY_SECONDS, _LAST_RETRY_SECONDS = 0.5, 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """What still has to reach a tracker.
+
+    Attributes:
+        tracker: Name of the tracker.
+        items: How many trials (and study journals) are on their way.
+        error: Why the last attempt failed; None where it did not.
+    """
+
+    tracker: str
+    items: int
+    error: str | None
+
+
+def pending(home: Home, study: str, trackers: Mapping[str, Tracker]) -> list[Pending]:
+    """Return what has not arrived of the trials that have ended, a row for each tracker that lacks something."""
+    rows = []
+    for name in trackers:
+        items = [item for item in home.posted(study, name) if not home.alive(item).is_held()]
+        cursors = (load_cursor(home.item(study, item) / "cursors" / f"{file_name(name)}.json") for item in items)
+        error = next((cursor.error for cursor in cursors if cursor.error), None)
+        if items:
+            rows.append(Pending(name, len(items), error))
+    return rows
+
+
+class Courier(threading.Thread):
+    """Delivers to one tracker, until it is told to end and nothing is left, or nothing moves any more.
+
+    Args:
+        delivery: The tracker.
+        home: The home whose outbox to empty.
+        study: Name of the study.
+    """
+
+    def __init__(self, delivery: Delivery, home: Home, study: str) -> None:
+        super().__init__(name=f"hyperhook-{delivery.name}", daemon=True)
+        self._delivery = delivery
+        self._home = home
+        self._study = study
+        self._open: dict[str, Projection] = {}
+        self._retries: dict[str, tuple[int, float]] = {}
+        self._ending = threading.Event()
+        self._moved = time.monotonic()
+
+    def end(self) -> None:
+        """Deliver what is there, then stop."""
+        self._moved = time.monotonic()
+        self._ending.set()
+
+    def run(self) -> None:
+        """Empty the outbox again and again."""
+        while True:
+            ending = self._ending.is_set()
+            left = self._round()
+            if ending and (not left or time.monotonic() - self._moved > PATIENCE_SECONDS):
+                break
+            if ending:
+                time.sleep(POLL_SECONDS)
+            else:
+                self._ending.wait(POLL_SECONDS)
+        self._delivery.tracker.close()
+
+    def _round(self) -> int:
+        """Try every item once; return how many of ours are left."""
+        left = 0
+        for item in self._home.posted(self._study, self._delivery.name):
+            projection = self._open.get(item) or self._acquire(item)
+            if projection is None:
+                continue
+            if self._attempt(item, projection):
+                self._home.delivered(self._study, self._delivery.name, item)
+                self._open.pop(item).release()
+            else:
+                left += 1
+        return left
+
+    def _acquire(self, item: str) -> Projection | None:
+        projection = Projection(self._delivery, self._home, self._study, item)
+        if not projection.acquire():
+            return None
+        self._open[item] = projection
+        return projection
+
+    def _attempt(self, item: str, projection: Projection) -> bool:
+        failures, not_before = self._retries.get(item, (0, 0.0))
+        if time.monotonic() < not_before:
+            return False
+        before = projection.cursor.offset
+        try:
+            complete = projection.deliver()
+        except (Exception, SystemExit) as error:
+            delay = min(_LAST_RETRY_SECONDS, _FIRST_RETRY_SECONDS * 2**failures) * random.uniform(0.5, 1.0)
+            self._retries[item] = (failures + 1, time.monotonic() + delay)
+            log.log(
+                logging.WARNING if failures else logging.ERROR,
+                "%s: %s failed, next try in %.1f s: %s",
+                self._delivery.name,
+                item,
+                delay,
+                error,
+                exc_info=not failures,
+            )
+            return False
+        self._retries.pop(item, None)
+        if projection.cursor.offset != before:
+            self._moved = time.monotonic()
+        return complete
+
+
+class Forwarder:
+    """The training process's end: starts the forwarder, starts it again when it died, waits for it.
+
+    Args:
+        home: The home whose outbox to empty.
+        study: Name of the study.
+        trackers: The trackers, by the names of their cursors.
+
+    Raises:
+        PluginError: A tracker cannot be sent to another process.
+    """
+
+    def __init__(self, home: Home, study: str, trackers: Mapping[str, Tracker]) -> None:
+        self._order = _pickled(_Order(home, study, dict(trackers), list(sys.path)))
+        self._home, self._study, self._trackers = home, study, trackers
+        self._process: subprocess.Popen[bytes] | None = None
+        os.register_at_fork(after_in_child=self._let_go)
+
+    @property
+    def pid(self) -> int | None:
+        """The forwarder's process id; None while there is none."""
+        return None if self._process is None or self._process.poll() is not None else self._process.pid
+
+    def ensure(self) -> None:
+        """Start the forwarder where it does not run."""
+        if self.pid is not None:
+            return
+        with open(self._home.logs / "forwarder.log", "ab") as output:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "hyperhook.forwarder"],
+                stdin=subprocess.PIPE,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+            )
+        if self._process.stdin is not None:
+            self._process.stdin.write(self._order)
+            self._process.stdin.flush()
+
+    def wait(self, timeout_seconds: float, tell: Callable[[list[Pending]], None]) -> list[Pending]:
+        """Wait until everything arrived that can; return what did not.
+
+        Args:
+            timeout_seconds: How long to wait at the most, in seconds.
+            tell: Is shown now and again what is left.
+        """
+        deadline = time.monotonic() + timeout_seconds
+        while left := pending(self._home, self._study, self._trackers):
+            if time.monotonic() > deadline:
+                break
+            self.ensure()
+            tell(left)
+            time.sleep(POLL_SECONDS / 2)
+        return left
+
+    def close(self, timeout_seconds: float = 10.0) -> None:
+        """Let the forwarder go: it ends by itself, at once when nothing is left.
+
+        Args:
+            timeout_seconds: How long to wait for its end where nothing is left, in seconds.
+        """
+        if self._process is None:
+            return
+        if self._process.stdin is not None:
+            self._process.stdin.close()
+        if not pending(self._home, self._study, self._trackers):
+            try:
+                self._process.wait(timeout_seconds)
+            except subprocess.TimeoutExpired:
+                log.warning("the forwarder (process %d) is slow to end; it goes on by itself", self._process.pid)
+        self._process.returncode = self._process.returncode or 0  # it may outlive us: no warning about that
+        self._process = None
+
+    def _let_go(self) -> None:
+        """Close a forked child's copy of the pipe, so that it does not keep the forwarder waiting."""
+        if self._process is not None and self._process.stdin is not None:
+            self._process.stdin.close()
+            self._process.returncode = 0
+            self._process = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Order:
+    home: Home
+    study: str
+    trackers: dict[str, Tracker]
+    path: list[str]
+
+
+def _pickled(order: _Order) -> bytes:
+    for name, tracker in order.trackers.items():
+        if type(tracker).__module__ == "__main__":
+            raise PluginError(
+                f"trackers: {name!r} is defined in the script itself, where the forwarder cannot import it; "
+                "move it to a module, or use Study(…, delivery='inline')"
+            )
+        try:
+            pickle.dumps(tracker)
+        except Exception as error:
+            raise PluginError(
+                f"trackers: {name!r} cannot be sent to the forwarder ({error}); "
+                "open its connections in its hooks rather than in __init__, or use Study(…, delivery='inline')"
+            ) from error
+    return pickle.dumps(order.path) + pickle.dumps(order)
+
+
+def deliver(workspace: Workspace, study: str, trackers: Mapping[str, Tracker]) -> list[Pending]:
+    """Deliver, in this process, what is left of a study; return what could not be.
+
+    Args:
+        workspace: The home and its store.
+        study: Name of the study.
+        trackers: The trackers, by the names of their cursors.
+    """
+    for trial in workspace.reap(study, trackers):
+        log.warning("trial %s was running when its process died: marked as %s", trial.name, trial.state)
+    couriers = [Courier(Delivery(name, tracker), workspace.home, study) for name, tracker in trackers.items()]
+    for courier in couriers:
+        courier.end()
+        courier.start()
+    for courier in couriers:
+        courier.join()
+    return pending(workspace.home, study, trackers)
+
+
+def main(lifeline: BinaryIO) -> None:
+    """Run the forwarder until the pipe closes and its work is done.
+
+    Args:
+        lifeline: The pipe from the training process: the order, then silence, then its end.
+    """
+    sys.path[:] = pickle.load(lifeline)
+    order: _Order = pickle.load(lifeline)
+    logging.basicConfig(format=f"%(asctime)s forwarder {os.getpid()} %(levelname)s %(message)s", level=logging.INFO)
+    couriers = [Courier(Delivery(name, tracker), order.home, order.study) for name, tracker in order.trackers.items()]
+    for courier in couriers:
+        courier.start()
+    lifeline.read()
+    for trial in Workspace(order.home).reap(order.study, order.trackers):
+        log.warning("trial %s was running when its process died: marked as %s", trial.name, trial.state)
+    for courier in couriers:
+        courier.end()
+    for courier in couriers:
+        courier.join()
+
+
+if __name__ == "__main__":
+    from hyperhook.forwarder import main as imported  # under its importable name, so that pickles find their classes
+
+    imported(sys.stdin.buffer)

@@ -1,0 +1,186 @@
+"""The home directory: where everything lies, and which trials are alive.
+
+::
+
+    .hyperhook/
+      hyperhook.db                       the store
+      trials/<trial id>/journal.jsonl    what happened in a trial
+      trials/<trial id>/cursors/         how far each tracker is
+      studies/<study>/journal.jsonl      when processes began and ended their work on a study
+      running/<trial id>                 locked by the process that runs the trial; the lock dies with it
+      outbox/<study>/<tracker>/<item>    what still has to reach a tracker: trials, and the study itself
+      logs/                              what forwarders had to say
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import quote, unquote
+
+from hyperhook.errors import StoreError
+
+__all__ = ["Home", "Lock"]
+
+STUDY_ITEM = "study"
+"""The name, in an outbox, of the study's own journal; never a trial's id."""
+
+
+class Lock:
+    """A file lock that ends with its process, however the process ends; forked children do not inherit it.
+
+    Args:
+        path: The file to lock; made where it is missing.
+
+    Example:
+        >>> lock = Lock(Path("trial.lock"))  # doctest: +SKIP
+        >>> lock.acquire()  # doctest: +SKIP
+        True
+    """
+
+    _held: dict[Path, tuple[int, int]] = {}  # noqa: RUF012 - one per process: POSIX locks belong to the process
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def acquire(self) -> bool:
+        """Take the lock without waiting; tell whether this call took it."""
+        if self._is_ours():
+            return False
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(descriptor)
+            return False
+        self._held[self.path] = (os.getpid(), descriptor)
+        return True
+
+    def release(self, *, remove: bool = False) -> None:
+        """Give the lock back, if this process has it; `remove` deletes its file first."""
+        if self._is_ours():
+            if remove:
+                self.path.unlink(missing_ok=True)
+            os.close(self._held.pop(self.path)[1])
+
+    def is_held(self) -> bool:
+        """Tell whether a live process has the lock."""
+        if self._is_ours():
+            return True
+        try:
+            descriptor = os.open(self.path, os.O_RDWR)
+        except FileNotFoundError:
+            return False
+        try:
+            fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            return True
+        finally:
+            os.close(descriptor)
+        return False
+
+    def _is_ours(self) -> bool:
+        return self._held.get(self.path, (0, 0))[0] == os.getpid()
+
+
+class Home:
+    """The paths below one home directory.
+
+    Args:
+        path: The directory; by default ``HYPERHOOK_HOME``, else ``./.hyperhook``.
+    """
+
+    def __init__(self, path: str | os.PathLike[str] | None = None) -> None:
+        self.path = Path(path or os.environ.get("HYPERHOOK_HOME") or ".hyperhook").absolute()
+
+    def create(self) -> None:
+        """Make the directory, so that what follows can write there.
+
+        Raises:
+            StoreError: It cannot be made, or not be written.
+        """
+        try:
+            for folder in ("trials", "studies", "running", "outbox", "logs"):
+                (self.path / folder).mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise self._unwritable(error.strerror or str(error)) from error
+        if not os.access(self.path, os.W_OK | os.X_OK):
+            raise self._unwritable("permission denied")
+
+    def _unwritable(self, reason: str) -> StoreError:
+        return StoreError(
+            f"home {str(self.path)!r} cannot be written: {reason}; "
+            "choose another by home=… or HYPERHOOK_HOME, or mend its permissions"
+        )
+
+    @property
+    def database(self) -> Path:
+        """The SQLite store."""
+        return self.path / "hyperhook.db"
+
+    @property
+    def logs(self) -> Path:
+        """Where forwarders write what they have to say."""
+        return self.path / "logs"
+
+    def trial(self, trial_id: str) -> Path:
+        """The folder of a trial."""
+        return self.path / "trials" / file_name(trial_id)
+
+    def study(self, study: str) -> Path:
+        """The folder of a study."""
+        return self.path / "studies" / file_name(study)
+
+    def outbox(self, study: str, tracker: str) -> Path:
+        """The folder with a mark for each item that still has to reach a tracker."""
+        return self.path / "outbox" / file_name(study) / file_name(tracker)
+
+    def item(self, study: str, item: str) -> Path:
+        """The folder that an item of an outbox stands for."""
+        return self.study(study) if item == STUDY_ITEM else self.trial(item)
+
+    def alive(self, trial_id: str) -> Lock:
+        """The lock that the process holds which runs a trial."""
+        return Lock(self.path / "running" / file_name(trial_id))
+
+    def started(self) -> Iterator[str]:
+        """The trials that have begun and were not ended in an orderly way, or not yet."""
+        with os.scandir(self.path / "running") as entries:
+            yield from sorted(entry.name for entry in entries)
+
+    def post(self, study: str, tracker: str, item: str) -> None:
+        """Mark an item as to be delivered."""
+        folder = self.outbox(study, tracker)
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / item).touch()
+
+    def posted(self, study: str, tracker: str) -> list[str]:
+        """The items that still have to reach a tracker, the study's own journal first."""
+        try:
+            names = os.listdir(self.outbox(study, tracker))
+        except FileNotFoundError:
+            return []
+        return sorted(names, key=lambda name: (name != STUDY_ITEM, name))
+
+    def trackers(self, study: str) -> list[str]:
+        """The trackers that a study has an outbox for."""
+        folder = self.path / "outbox" / file_name(study)
+        return sorted(unquote(name) for name in os.listdir(folder)) if folder.exists() else []
+
+    def delivered(self, study: str, tracker: str, item: str) -> None:
+        """Take the mark off an item that has arrived whole."""
+        (self.outbox(study, tracker) / item).unlink(missing_ok=True)
+
+
+def file_name(name: str) -> str:
+    """Return a name as one harmless path part: reversible for short names, distinct for all."""
+    quoted = quote(name, safe=" ")
+    if quoted.strip(".") == "":
+        quoted = quoted.replace(".", "%2E") or "%"
+    if len(quoted) > 150:
+        quoted = f"{quoted[:100]}-{hashlib.sha256(name.encode()).hexdigest()[:16]}"
+    return quoted

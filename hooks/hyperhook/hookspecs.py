@@ -1,0 +1,193 @@
+"""The hook contract: what a plugin may hear (`TrialEvents`) and what it may decide (`Decisions`).
+
+A plugin is a class whose methods carry `hookimpl` and have the name of a hook below; it takes as many of the hook's
+arguments as it wants, by name. Each docstring ends with the same four lines.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import pluggy
+
+from hyperhook.records import Artifact, StudyRecord, TrialRecord
+from hyperhook.space import Params, Scalar
+
+if TYPE_CHECKING:
+    from hyperhook.study import Study
+    from hyperhook.trial import Trial
+
+__all__ = ["PROJECT", "Decisions", "TrialEvents", "hookimpl", "hookspec"]
+
+PROJECT = "hyperhook"
+
+hookspec = pluggy.HookspecMarker(PROJECT)
+hookimpl = pluggy.HookimplMarker(PROJECT)
+
+
+class TrialEvents:
+    """Facts of the past: every implementation runs, whatever happens to another, and none answers.
+
+    A plugin under ``plugins=`` hears them in the training process, as they happen. A tracker hears the same ones in the
+    forwarder, from the journal.
+    """
+
+    @hookspec
+    def study_started(self, study: StudyRecord) -> None:
+        """A process began to work on a study.
+
+        Args:
+            study: The study, with the trials that it has so far.
+
+        Called: after the study was opened in the store, before its first trial of this process.
+        How often: once per process that works on the study, so again after a restart.
+        Where: plugins in the training process, in the thread that runs the study; trackers in the forwarder.
+        If it raises: it is reported once, with the plugin's name; training and other plugins go on.
+        """
+
+    @hookspec
+    def trial_started(self, trial: TrialRecord) -> None:
+        """A trial began.
+
+        Args:
+            trial: The trial, RUNNING, with its params.
+
+        Called: after the trial was claimed in the store, before the training function sees it.
+        How often: once per trial; a tracker may hear it again when delivery starts over.
+        Where: plugins in the training process, in the thread that asked; trackers in the forwarder.
+        If it raises: it is reported once, with the plugin's name; training and other plugins go on.
+        """
+
+    @hookspec
+    def params_logged(self, trial: TrialRecord, params: Mapping[str, Scalar]) -> None:
+        """Params became known after the trial began, such as a model's own hyperparameters.
+
+        Args:
+            trial: The trial, as it started.
+            params: Flat names and values; none of them repeats one of ``trial.params``.
+
+        Called: after they were journalled.
+        How often: once per call of ``Trial.log_params`` that brought something new.
+        Where: plugins in the training process, in the thread that logged; trackers in the forwarder.
+        If it raises: it is reported once, with the plugin's name; training and other plugins go on.
+        """
+
+    @hookspec
+    def metrics_logged(
+        self, trial: TrialRecord, metrics: Mapping[str, float], step: int, epoch: int | None, time: float
+    ) -> None:
+        """Metrics were logged together.
+
+        Args:
+            trial: The trial, as it started.
+            metrics: Names and values; a value may be NaN or infinite.
+            step: The trainer's global step, from 0.
+            epoch: The trainer's epoch, from 0; None where the trainer has none.
+            time: When they were logged, in seconds since 1970 (UTC).
+
+        Called: after they were journalled.
+        How often: once per call of ``Trial.log``; with the Lightning callback, up to once per training batch.
+        Where: plugins in the training process, in the thread that logged, so be quick; trackers in the forwarder.
+        If it raises: it is reported once, with the plugin's name; training and other plugins go on.
+        """
+
+    @hookspec
+    def artifact_logged(self, trial: TrialRecord, artifact: Artifact) -> None:
+        """A file became part of the trial.
+
+        Args:
+            trial: The trial, as it started.
+            artifact: Where the file lies, its name, its kind, its step and score.
+
+        Called: after the file was there and the fact was journalled.
+        How often: once per file; again when a checkpoint of the same path was written anew.
+        Where: plugins in the training process, in the thread that logged; trackers in the forwarder.
+        If it raises: it is reported once, with the plugin's name; training and other plugins go on.
+        """
+
+    @hookspec
+    def trial_finished(self, trial: TrialRecord) -> None:
+        """A trial ended.
+
+        Args:
+            trial: The trial with its last state, its value and the step of that value, and the error if it failed.
+
+        Called: after the store took the trial's last state.
+        How often: once per trial; a tracker may hear it again when delivery starts over.
+        Where: plugins in the training process, in the thread that ended it; trackers in the forwarder.
+        If it raises: it is reported once, with the plugin's name; training and other plugins go on.
+        """
+
+    @hookspec
+    def study_finished(self, study: StudyRecord) -> None:
+        """A process ended its work on a study.
+
+        Args:
+            study: The study, with all its trials.
+
+        Called: after the last trial of ``Study.run`` ended, also when it ended by an error.
+        How often: once per ``Study.run``, and once at ``Study.close`` for those who ask and tell.
+        Where: plugins in the training process, in the thread that runs the study; trackers in the forwarder.
+        If it raises: it is reported once, with the plugin's name; other plugins go on.
+        """
+
+
+class Decisions:
+    """Questions: the plugin named last is asked first, the first answer that is not None holds.
+
+    Where every plugin passes, the built-in answers: random search, never stop, this process.
+    """
+
+    @hookspec(firstresult=True)
+    def suggest(self, study: StudyRecord, count: int) -> Sequence[Params] | None:
+        """Choose the params of the next trials. The first answer holds.
+
+        Args:
+            study: The study with all its trials; ``study.loss(trial)`` is a trial's value, less being better. Trials
+                that are RUNNING have params and no value: take them as pending.
+            count: How many to choose, 1 or more.
+
+        Returns:
+            As many sets of params as asked for, each valid in ``study.space``; None passes the question on.
+
+        Called: after the study was read from the store, before the trial is claimed.
+        How often: once per ``Study.ask``.
+        Where: in the training process, in the thread that asks.
+        If it raises: the error reaches the caller of ``ask`` or ``run``.
+        """
+
+    @hookspec(firstresult=True)
+    def should_stop(self, study: StudyRecord, trial: TrialRecord) -> bool | None:
+        """Tell whether a running trial should end early. The first answer holds.
+
+        Args:
+            study: The study with all its trials.
+            trial: The running trial; its value, step and epoch are those that it would end with if it stopped now.
+
+        Returns:
+            True to stop it as PRUNED, False to go on; None passes the question on.
+
+        Called: after the trial logged; the Lightning callback asks after each validation and each training epoch.
+        How often: whenever ``Trial.should_stop`` is read, until it was True once.
+        Where: in the training process, in the thread that reads it; under DDP on rank zero only.
+        If it raises: the error reaches the reader of ``should_stop``.
+        """
+
+    @hookspec(firstresult=True)
+    def run_trials(self, study: Study, objective: Callable[[Trial], object], count: int) -> bool | None:
+        """Run trials until `count` of the study have ended by themselves. The first answer holds.
+
+        Args:
+            study: The live study, to ask and tell.
+            objective: The training function; takes a `Trial`, returns its value or None.
+            count: The study's budget: COMPLETE, PRUNED and FAILED trials together, those of earlier runs included.
+
+        Returns:
+            True when it took the work; None passes the question on.
+
+        Called: after `study_started`.
+        How often: once per ``Study.run``.
+        Where: in the process and thread that called ``run``.
+        If it raises: the error reaches the caller of ``run``, after `study_finished`.
+        """

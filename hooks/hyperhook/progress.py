@@ -1,0 +1,153 @@
+"""What a person sees while a study runs: a line for each trial that ended, and how far the whole is."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from hyperhook.forwarder import Pending
+from hyperhook.hookspecs import hookimpl
+from hyperhook.objective import Objective
+from hyperhook.records import StudyRecord, TrialRecord, TrialState
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.progress import Progress as Bar
+
+__all__ = ["Progress", "format_params", "format_seconds"]
+
+
+class Progress:
+    """A plugin that shows a study's progress on standard error: trials done, the best value, the time left.
+
+    On a terminal a bar stays below the lines; elsewhere there are only the lines.
+
+    Args:
+        study: The study as it stands before the first trial.
+        budget: How many trials will have ended by themselves when the study is done.
+    """
+
+    def __init__(self, study: StudyRecord, budget: int) -> None:
+        self._objective: Objective | None = study.objective
+        self._budget = budget
+        self._done = sum(trial.state.ended_by_itself for trial in study.trials)
+        self._left_at_start = budget - self._done
+        self._best: TrialRecord | None = None
+        for trial in study.trials:
+            self._take(trial)
+        self._started = time.monotonic()
+        self._console: Console | None = None
+        self._bar: Bar | None = None
+
+    def __enter__(self) -> Progress:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
+        from rich.progress import Progress as Bar
+
+        self._console = Console(stderr=True, highlight=False)
+        if self._console.is_terminal:
+            columns = (
+                TextColumn("{task.fields[study]}"),
+                BarColumn(),
+                MofNCompleteColumn(),
+                TextColumn("{task.description}"),
+            )
+            self._bar = Bar(*columns, console=self._console, transient=True)
+            self._bar.add_task("", total=self._budget, completed=self._done, study="trials")
+            self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+        self._bar = self._console = None
+
+    @hookimpl
+    def trial_finished(self, trial: TrialRecord) -> None:
+        """Show a trial that ended."""
+        if trial.state.ended_by_itself:
+            self._done += 1
+        self._take(trial)
+        if self._console is None:
+            return
+        self._console.print(self._line(trial), markup=False, soft_wrap=True)
+        if self._bar is not None:
+            self._bar.update(self._bar.task_ids[0], completed=self._done, description=self._summary())
+
+    def _take(self, trial: TrialRecord) -> None:
+        if trial.value is None or self._objective is None or trial.state is not TrialState.COMPLETE:
+            return
+        if self._best is None or self._best.value is None or self._objective.is_better(trial.value, self._best.value):
+            self._best = trial
+
+    def _line(self, trial: TrialRecord) -> str:
+        seconds = (trial.finished_time or trial.started_time) - trial.started_time
+        what = f"{trial.state.lower():<8} {format_seconds(seconds):>6}"
+        if trial.value is not None and self._objective is not None:
+            what += f"  {self._objective.metric} {trial.value:.6g}"
+            what += "" if trial.step is None else f" at step {trial.step}"
+        what += f"  {trial.error}" if trial.error else f"  {format_params(trial)}"
+        return f"[{self._done}/{self._budget}] {trial.name} {what}  | {self._summary()}"
+
+    def _summary(self) -> str:
+        best = "no value yet" if self._best is None else f"best {self._best.value:.6g} (trial {self._best.number})"
+        done = self._left_at_start - (self._budget - self._done)
+        if done <= 0 or self._done >= self._budget:
+            return best
+        left = (time.monotonic() - self._started) / done * (self._budget - self._done)
+        return f"{best}, {format_seconds(left)} left"
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "_console": None, "_bar": None}
+
+
+class Delivering:
+    """Shows what is still on its way to the trackers, once that takes longer than a moment."""
+
+    _MOMENT_SECONDS = 1.0
+
+    def __init__(self) -> None:
+        self._since = time.monotonic()
+        self._status: Any = None
+
+    def __enter__(self) -> Delivering:
+        return self
+
+    def __call__(self, left: Sequence[Pending]) -> None:
+        """Show what is left."""
+        if time.monotonic() - self._since < self._MOMENT_SECONDS:
+            return
+        rows = ", ".join(f"{row.tracker} {row.items}" + (f" ({row.error})" if row.error else "") for row in left)
+        if self._status is None:
+            from rich.console import Console
+
+            self._status = Console(stderr=True).status("")
+            self._status.start()
+        self._status.update(f"delivering: {rows}")
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._status is not None:
+            self._status.stop()
+
+
+def format_seconds(seconds: float) -> str:
+    """Return a duration for people: ``8.1s``, ``2m05s``, ``1h02m``."""
+    if seconds < 60:
+        return f"{seconds:.1f}s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes}m{rest:02d}s"
+    return f"{minutes // 60}h{minutes % 60:02d}m"
+
+
+def format_params(trial: TrialRecord) -> str:
+    """Return a trial's params in one line."""
+    return " ".join(
+        f"{name}={value:.4g}" if isinstance(value, float) else f"{name}={value}" for name, value in trial.params.items()
+    )

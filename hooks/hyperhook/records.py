@@ -1,0 +1,123 @@
+"""Frozen snapshots: what hooks receive and what the store keeps."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from types import MappingProxyType
+from typing import Literal
+
+from hyperhook.objective import Objective
+from hyperhook.space import Params, Space
+
+__all__ = ["Artifact", "ArtifactKind", "StudyRecord", "TrialRecord", "TrialState"]
+
+ArtifactKind = Literal["file", "checkpoint"]
+
+
+class TrialState(StrEnum):
+    """Where a trial stands. A trial leaves RUNNING once, for one of the four that end it."""
+
+    QUEUED = "QUEUED"
+    RUNNING = "RUNNING"
+    COMPLETE = "COMPLETE"
+    PRUNED = "PRUNED"
+    FAILED = "FAILED"
+    KILLED = "KILLED"
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether the trial has ended, in whatever way."""
+        return self not in (TrialState.QUEUED, TrialState.RUNNING)
+
+    @property
+    def ended_by_itself(self) -> bool:
+        """Whether the trial used up a part of the study's budget: it ended, and nobody killed it."""
+        return self in (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAILED)
+
+
+@dataclass(frozen=True, slots=True)
+class TrialRecord:
+    """A trial as it stood at one moment.
+
+    Attributes:
+        id: Unique everywhere; made of letters, digits and ``-``, so that it can be part of a path or a URL.
+        number: Counts the trials of the study from 0.
+        study: Name of the study.
+        params: The active parameters of the space, with their values.
+        state: Where the trial stands.
+        value: The objective's value, in the user's direction; None while there is none.
+        step: The trainer's global step (0-based) that `value` was logged at.
+        epoch: The epoch (0-based) that `value` was logged at.
+        error: Why the trial failed or was killed, in one line.
+        started_time: When it started, in seconds since 1970 (UTC).
+        finished_time: When it ended, likewise.
+    """
+
+    id: str
+    number: int
+    study: str
+    params: Params = field(default_factory=lambda: MappingProxyType({}))
+    state: TrialState = TrialState.RUNNING
+    value: float | None = None
+    step: int | None = None
+    epoch: int | None = None
+    error: str | None = None
+    started_time: float = 0.0
+    finished_time: float | None = None
+
+    @property
+    def name(self) -> str:
+        """The name that trackers show: ``study-number``."""
+        return f"{self.study}-{self.number}"
+
+
+@dataclass(frozen=True, slots=True)
+class StudyRecord:
+    """A study as it stood at one moment.
+
+    Attributes:
+        name: Name of the study.
+        space: What may vary.
+        objective: What is searched for; None for a mere group of runs.
+        seed: Seed of the search; None for a different search every time.
+        trials: Every trial so far, by number, running ones included.
+    """
+
+    name: str
+    space: Space
+    objective: Objective | None = None
+    seed: int | None = None
+    trials: tuple[TrialRecord, ...] = ()
+
+    def loss(self, trial: TrialRecord) -> float | None:
+        """Return a trial's value so that less is better; None where it has none."""
+        if trial.value is None or self.objective is None:
+            return None
+        return self.objective.loss(trial.value)
+
+    @property
+    def best(self) -> TrialRecord | None:
+        """The COMPLETE trial with the best value, the earliest if several are equal; None where there is none."""
+        complete = [trial for trial in self.trials if trial.state is TrialState.COMPLETE and trial.value is not None]
+        return min(complete, key=lambda trial: self.loss(trial) or 0.0, default=None)
+
+
+@dataclass(frozen=True, slots=True)
+class Artifact:
+    """A file of a trial.
+
+    Attributes:
+        path: Where the file lies.
+        name: What to call it in a tracker; a relative path with ``/``.
+        kind: ``"checkpoint"`` for a model's weights, else ``"file"``.
+        step: The trainer's global step (0-based) that it belongs to.
+        score: For a checkpoint, the value of the metric that it was kept for.
+    """
+
+    path: Path
+    name: str
+    kind: ArtifactKind = "file"
+    step: int | None = None
+    score: float | None = None

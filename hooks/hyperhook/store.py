@@ -1,0 +1,315 @@
+"""The store: what workers must agree on, in an SQL database. Studies, the trials' states, the objective's values.
+
+SQLAlchemy is imported when a store is opened, so that ``import hyperhook`` stays light.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hyperhook.errors import StoreError, StudyError, StudyMismatchError
+from hyperhook.objective import Objective, Point
+from hyperhook.records import StudyRecord, TrialRecord, TrialState
+from hyperhook.space import Params, Space
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection, Engine, Row, Table
+
+__all__ = ["Store"]
+
+SCHEMA = 1
+_BUSY_TIMEOUT_SECONDS = 30
+
+
+@dataclass(frozen=True, slots=True)
+class _Tables:
+    meta: Table
+    studies: Table
+    trials: Table
+
+
+def _define_tables() -> _Tables:
+    from sqlalchemy import Column, Float, Index, Integer, MetaData, String, Table, Text, UniqueConstraint
+
+    metadata = MetaData()
+    meta = Table("meta", metadata, Column("schema_version", Integer, primary_key=True))
+    studies = Table(
+        "studies",
+        metadata,
+        Column("name", String(255), primary_key=True),
+        Column("space", Text, nullable=False),
+        Column("metric", Text),
+        Column("direction", String(16)),
+        Column("reduce", String(16)),
+        Column("seed", Integer),
+        Column("created_time", Float, nullable=False),
+    )
+    trials = Table(
+        "trials",
+        metadata,
+        Column("id", String(64), primary_key=True),
+        Column("study", String(255), nullable=False),
+        Column("number", Integer, nullable=False),
+        Column("params", Text, nullable=False),
+        Column("state", String(16), nullable=False),
+        Column("value", Float),
+        Column("step", Integer),
+        Column("epoch", Integer),
+        Column("error", Text),
+        Column("started_time", Float, nullable=False),
+        Column("finished_time", Float),
+        Column("launch", String(64)),
+        UniqueConstraint("study", "number"),
+        Index("trials_by_state", "study", "state"),
+        Index("trials_by_launch", "launch"),
+    )
+    return _Tables(meta, studies, trials)
+
+
+class Store:
+    """The database of one home.
+
+    Args:
+        path: The SQLite file; made where it is missing.
+
+    Raises:
+        StoreError: It cannot be opened, or is not a store of this version.
+
+    Example:
+        >>> Store(Path("hyperhook.db")).study_names()  # doctest: +SKIP
+        []
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._tables = _define_tables()
+        self._engine = _sqlite(path)
+        with self._transaction() as connection:
+            self._tables.meta.metadata.create_all(connection)
+            found = connection.execute(self._tables.meta.select()).scalar()
+            if found is None:
+                connection.execute(self._tables.meta.insert().values(schema_version=SCHEMA))
+            elif found != SCHEMA:
+                raise StoreError(
+                    f"store {str(path)!r} has schema {found}, this hyperhook expects {SCHEMA}; "
+                    "use the version of hyperhook that wrote it, or another home"
+                )
+
+    @contextmanager
+    def _transaction(self, *, write: bool = True) -> Iterator[Connection]:
+        from sqlalchemy.exc import DatabaseError, OperationalError
+
+        try:
+            with self._engine.connect().execution_options(hyperhook_write=write) as connection, connection.begin():
+                yield connection
+        except OperationalError as error:
+            raise StoreError(f"store {str(self._path)!r} cannot be used: {error.orig}") from error
+        except DatabaseError as error:
+            raise StoreError(
+                f"store {str(self._path)!r} is not a database that hyperhook wrote: {error.orig}; "
+                "move the file away, or choose another home"
+            ) from error
+
+    def open_study(self, study: StudyRecord) -> StudyRecord:
+        """Create a study, or go on with the one of that name.
+
+        A study that has no value yet takes over a new objective, so that a misspelled metric can be mended.
+
+        Args:
+            study: The study as it is wanted; its trials are ignored. A seed of None takes over the stored one.
+
+        Raises:
+            StudyMismatchError: The study exists with another space or objective.
+        """
+        studies, trials = self._tables.studies, self._tables.trials
+        wanted = {
+            "space": json.dumps(study.space.to_json()),
+            "metric": study.objective.metric if study.objective else None,
+            "direction": study.objective.direction if study.objective else None,
+            "reduce": study.objective.reduce if study.objective else None,
+        }
+        with self._transaction() as connection:
+            row = connection.execute(studies.select().where(studies.c.name == study.name)).one_or_none()
+            if row is None:
+                connection.execute(
+                    studies.insert().values(name=study.name, seed=study.seed, created_time=time.time(), **wanted)
+                )
+                return study
+            found = _study(row)
+            if found.space != study.space:
+                raise StudyMismatchError(_space_difference(study.name, found.space, study.space))
+            if found.objective != study.objective:
+                valued = trials.select().where(trials.c.study == study.name, trials.c.value.is_not(None)).limit(1)
+                if connection.execute(valued).first() is not None:
+                    raise StudyMismatchError(
+                        f"study {study.name!r} exists with the objective {found.objective}, got {study.objective}; "
+                        "give this search another name"
+                    )
+            seed = found.seed if study.seed is None else study.seed
+            connection.execute(studies.update().where(studies.c.name == study.name).values(seed=seed, **wanted))
+            return StudyRecord(study.name, study.space, study.objective, seed)
+
+    def study(self, name: str) -> StudyRecord:
+        """Return a study with all its trials.
+
+        Raises:
+            StudyError: There is no study of that name.
+        """
+        studies, trials = self._tables.studies, self._tables.trials
+        with self._transaction(write=False) as connection:
+            row = connection.execute(studies.select().where(studies.c.name == name)).one_or_none()
+            if row is None:
+                names = [n for (n,) in connection.execute(studies.select().with_only_columns(studies.c.name))]
+                raise StudyError(f"there is no study {name!r} here; there are: {', '.join(sorted(names)) or 'none'}")
+            rows = connection.execute(trials.select().where(trials.c.study == name).order_by(trials.c.number))
+            found = _study(row)
+            return StudyRecord(found.name, found.space, found.objective, found.seed, tuple(map(_trial, rows)))
+
+    def study_names(self) -> list[str]:
+        """Return the names of all studies, the oldest first."""
+        studies = self._tables.studies
+        with self._transaction(write=False) as connection:
+            rows = connection.execute(studies.select().order_by(studies.c.created_time, studies.c.name))
+            return [row.name for row in rows]
+
+    def claim(
+        self, study: str, trial_id: str, params: Params, *, budget: int | None = None, launch: str | None = None
+    ) -> TrialRecord | None:
+        """Start a trial, atomically.
+
+        Args:
+            study: Name of the study.
+            trial_id: The new trial's id.
+            params: Its params.
+            budget: Claim nothing where this many trials have ended by themselves or are RUNNING; None claims always.
+            launch: What other ranks of a distributed run find the trial by.
+
+        Returns:
+            The RUNNING trial; None where the budget is used up.
+        """
+        from sqlalchemy import func, select
+
+        trials = self._tables.trials
+        counted = [TrialState.RUNNING, *(state for state in TrialState if state.ended_by_itself)]
+        with self._transaction() as connection:
+            if budget is not None:
+                used = select(func.count()).where(trials.c.study == study, trials.c.state.in_(counted))
+                if connection.execute(used).scalar_one() >= budget:
+                    return None
+            last = connection.execute(select(func.max(trials.c.number)).where(trials.c.study == study)).scalar()
+            trial = TrialRecord(
+                trial_id, 0 if last is None else last + 1, study, dict(params), started_time=time.time()
+            )
+            connection.execute(
+                trials.insert().values(
+                    id=trial.id,
+                    study=study,
+                    number=trial.number,
+                    params=json.dumps(trial.params),
+                    state=trial.state.value,
+                    started_time=trial.started_time,
+                    launch=launch,
+                )
+            )
+            return trial
+
+    def finish(self, trial_id: str, state: TrialState, point: Point | None, error: str | None) -> TrialRecord | None:
+        """End a RUNNING trial, atomically.
+
+        Returns:
+            The trial as it ended; None where it had ended before, so that this ending does not count.
+        """
+        trials = self._tables.trials
+        ended = {
+            "state": state.value,
+            "value": point.value if point else None,
+            "step": point.step if point else None,
+            "epoch": point.epoch if point else None,
+            "error": error,
+            "finished_time": time.time(),
+        }
+        with self._transaction() as connection:
+            where = (trials.c.id == trial_id) & (trials.c.state == TrialState.RUNNING.value)
+            if connection.execute(trials.update().where(where).values(**ended)).rowcount == 0:
+                return None
+            return _trial(connection.execute(trials.select().where(trials.c.id == trial_id)).one())
+
+    def trial(self, trial_id: str) -> TrialRecord | None:
+        """Return a trial; None where there is none of that id."""
+        trials = self._tables.trials
+        with self._transaction(write=False) as connection:
+            row = connection.execute(trials.select().where(trials.c.id == trial_id)).one_or_none()
+            return None if row is None else _trial(row)
+
+    def launched(self, launch: str) -> TrialRecord | None:
+        """Return the trial that a leading rank started under this mark; None where it has not yet."""
+        trials = self._tables.trials
+        with self._transaction(write=False) as connection:
+            row = connection.execute(trials.select().where(trials.c.launch == launch)).one_or_none()
+            return None if row is None else _trial(row)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"path": self._path}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__init__(state["path"])  # type: ignore[misc]
+
+
+def _sqlite(path: Path) -> Engine:
+    """Return an engine that is safe under fork and threads (no pool), whose writers take turns."""
+    from sqlalchemy import create_engine, event
+    from sqlalchemy.pool import NullPool
+
+    engine = create_engine(f"sqlite:///{path}", poolclass=NullPool, connect_args={"timeout": _BUSY_TIMEOUT_SECONDS})
+
+    @event.listens_for(engine, "connect")
+    def connected(connection: Any, _: object) -> None:
+        connection.isolation_level = None  # the driver begins nothing by itself: `begun` does
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = NORMAL")
+
+    @event.listens_for(engine, "begin")
+    def begun(connection: Connection) -> None:
+        write = connection.get_execution_options().get("hyperhook_write", True)
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
+
+    return engine
+
+
+def _study(row: Row[Any]) -> StudyRecord:
+    objective = None if row.metric is None else Objective(row.metric, row.direction, row.reduce)
+    return StudyRecord(row.name, Space.from_json(json.loads(row.space)), objective, row.seed)
+
+
+def _trial(row: Row[Any]) -> TrialRecord:
+    return TrialRecord(
+        id=row.id,
+        number=row.number,
+        study=row.study,
+        params=json.loads(row.params),
+        state=TrialState(row.state),
+        value=row.value,
+        step=row.step,
+        epoch=row.epoch,
+        error=row.error,
+        started_time=row.started_time,
+        finished_time=row.finished_time,
+    )
+
+
+def _space_difference(study: str, found: Space, wanted: Space) -> str:
+    names = [*found, *(name for name in wanted if name not in found)]
+    for name in names:
+        there, here = found.get(name), wanted.get(name)
+        if there != here or found.condition(name) != wanted.condition(name):
+            return (
+                f"study {study!r} exists with another space: {name!r} is {there or 'not in it'} there, "
+                f"{here or 'not in it'} here; give this search another name, or go on with the old space"
+            )
+    return f"study {study!r} exists with another space; give this search another name"

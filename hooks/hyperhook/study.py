@@ -1,0 +1,491 @@
+"""The study: ask for a trial, run it, tell how it went."""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
+from types import TracebackType
+from typing import Literal
+
+from hyperhook.channel import Channel
+from hyperhook.delivery import Delivery, Projection
+from hyperhook.errors import (
+    EmptyStudyError,
+    NotFiniteError,
+    ObjectiveError,
+    PluginError,
+    SpaceError,
+    StudyError,
+    TrialStateError,
+)
+from hyperhook.events import StudyFinished, StudyStarted
+from hyperhook.executor import ThisProcess
+from hyperhook.forwarder import Forwarder
+from hyperhook.home import STUDY_ITEM, Home
+from hyperhook.journal import Journal, read
+from hyperhook.manager import Manager, load_plugin, load_tracker
+from hyperhook.objective import Objective, Point
+from hyperhook.progress import Delivering, Progress
+from hyperhook.ranks import Launch
+from hyperhook.records import StudyRecord, TrialRecord, TrialState
+from hyperhook.space import Parameter, Params, Space
+from hyperhook.tracker import Tracker
+from hyperhook.trial import Trial, running
+from hyperhook.workspace import JOURNAL, Workspace
+
+__all__ = ["Study"]
+
+log = logging.getLogger("hyperhook")
+
+
+class Study:
+    """A named search, or a mere group of runs. Opening a name that exists goes on with that study.
+
+    Args:
+        name: Name of the study: what it is called in the store and in every tracker.
+        space: What may vary; empty for a group of runs.
+        objective: What to search for: ``hh.Maximize("val_acc")``, ``hh.Minimize("val_loss")``.
+        plugins: Names or instances, such as ``["gp"]``; the last is asked first. Without a suggester: random search.
+        trackers: Names or instances of what mirrors the runs, such as ``["tensorboard", "mlflow", "wandb"]``.
+        home: Directory of the store and the journals; by default ``HYPERHOOK_HOME``, else ``./.hyperhook``.
+        delivery: ``"forwarder"`` drives trackers in a process of their own, ``"inline"`` in this one.
+        seed: Seed of the search; None searches differently every time.
+        flush_timeout_seconds: How long the end of a run waits for delivery, in seconds.
+        max_consecutive_failures: `run` stops when this many trials in a row failed.
+
+    Raises:
+        StudyMismatchError: The study exists with another space or objective.
+        SpaceError: The space cannot be.
+        PluginError: A plugin or a tracker cannot be used.
+        StoreError: The home or its store cannot be used.
+
+    Example:
+        >>> study = Study("parabola", {"x": hh.Float(-1, 1)}, hh.Minimize("y"))  # doctest: +SKIP
+        >>> study.run(lambda trial: trial.params["x"] ** 2, trials=20)  # doctest: +SKIP
+        >>> study.best.params  # doctest: +SKIP
+        {'x': 0.013...}
+    """
+
+    def __init__(
+        self,
+        name: str,
+        space: Mapping[str, Parameter] | None = None,
+        objective: Objective | None = None,
+        *,
+        plugins: Sequence[str | object] = (),
+        trackers: Sequence[str | Tracker] = (),
+        home: str | os.PathLike[str] | None = None,
+        delivery: Literal["forwarder", "inline"] = "forwarder",
+        seed: int | None = None,
+        flush_timeout_seconds: float = 60.0,
+        max_consecutive_failures: int = 5,
+    ) -> None:
+        if not isinstance(name, str) or not name.strip():
+            raise StudyError(f"study: expected a name, got {name!r}")
+        if objective is not None and not isinstance(objective, Objective):
+            raise ObjectiveError(f"objective: expected hh.Maximize(…) or hh.Minimize(…), got {objective!r}")
+        if delivery not in ("forwarder", "inline"):
+            raise StudyError(f"delivery: expected 'forwarder' or 'inline', got {delivery!r}")
+        wanted = StudyRecord(name, space if isinstance(space, Space) else Space(space or {}), objective, seed)
+        self.name = name
+        self.flush_timeout_seconds = flush_timeout_seconds
+        self.max_consecutive_failures = max_consecutive_failures
+        self._manager = Manager(_listed("plugins", plugins), [ThisProcess(), load_plugin("random")])
+        self._trackers = _load_trackers(_listed("trackers", trackers))
+        self._home = Home(home)
+        self._workspace = Workspace(self._home)
+        self._record = self._workspace.store.open_study(wanted)
+        self._launch = Launch(name)
+        self._forwarder: Forwarder | None = None
+        self._inline: dict[str, Delivery] = {}
+        if delivery == "inline":
+            self._inline = {key: Delivery(key, tracker) for key, tracker in self._trackers.items()}
+        elif self._trackers:
+            self._forwarder = Forwarder(self._home, name, self._trackers)
+        self._channels: dict[str, Channel] = {}
+        self._begun = False
+        self._pid = os.getpid()
+
+    def __repr__(self) -> str:
+        return f"Study({self.name!r}, objective={self.objective}, home={str(self._home.path)!r})"
+
+    @property
+    def space(self) -> Space:
+        """What may vary."""
+        return self._record.space
+
+    @property
+    def objective(self) -> Objective | None:
+        """What is searched for."""
+        return self._record.objective
+
+    @property
+    def trials(self) -> tuple[TrialRecord, ...]:
+        """All trials so far, by number."""
+        return self.record().trials
+
+    @property
+    def best(self) -> TrialRecord:
+        """The COMPLETE trial with the best value; the earliest, if several are equal.
+
+        Raises:
+            EmptyStudyError: No trial has completed with a value.
+        """
+        record = self.record()
+        if record.best is None:
+            raise EmptyStudyError(
+                f"study {self.name!r} has no trial with a value yet ({len(record.trials)} trials); run it first"
+            )
+        return record.best
+
+    def record(self) -> StudyRecord:
+        """Return the study as it stands, with all its trials."""
+        return replace(self._record, trials=self._workspace.store.study(self.name).trials)
+
+    def run(self, train: Callable[[Trial], object], trials: int = 20, *, progress: bool = True) -> Study:
+        """Run trials until the study has this many that ended by themselves, those of earlier runs included.
+
+        Args:
+            train: Takes a `Trial`; what it returns, if anything, is the trial's value.
+            trials: The study's budget: COMPLETE, PRUNED and FAILED trials together.
+            progress: Show progress on standard error.
+
+        Returns:
+            The study.
+
+        Raises:
+            ObjectiveError: The first trial gave nothing to search with: the metric was never logged, or `train`
+                returned something that is no number.
+            TooManyFailuresError: `max_consecutive_failures` trials in a row failed.
+        """
+        if not callable(train):
+            raise StudyError(f"run: expected a function that takes a trial, got {train!r}")
+        if not isinstance(trials, int) or trials < 1:
+            raise StudyError(f"run: trials must be an int from 1, got {trials!r}")
+        if self._launch.follows:
+            self._follow(train)
+            return self
+        self._begin()
+        try:
+            with Progress(self.record(), trials) as shown:
+                if progress:
+                    self._manager.register(shown)
+                try:
+                    self._manager.decide.run_trials(study=self, objective=train, count=trials)
+                finally:
+                    if progress:
+                        self._manager.unregister(shown)
+        finally:
+            self._finish()
+            self.flush()
+        return self
+
+    def ask(self) -> Trial:
+        """Start a trial: choose its params, claim it, begin its journal.
+
+        Returns:
+            The RUNNING trial; end it by `tell`.
+
+        Raises:
+            SpaceError: A suggester answered with params outside the space.
+        """
+        trial = self.next_trial()
+        if trial is None:
+            raise StudyError("ask: this process follows another one, which has ended")
+        return trial
+
+    def next_trial(self, *, budget: int | None = None) -> Trial | None:
+        """Start a trial, unless the study's budget is used up: what executors build on.
+
+        Args:
+            budget: Start none where this many trials have ended by themselves or are RUNNING; None starts one always.
+
+        Returns:
+            The RUNNING trial; None where the budget is used up.
+        """
+        if self._launch.follows:
+            found = self._launch.await_trial(self._workspace.store.launched)
+            return None if found is None else Trial(found, _Silence(), objective=self.objective, emits=False)
+        self._begin()
+        study = self.record()
+        if budget is not None and sum(_counts(trial) for trial in study.trials) >= budget:
+            return None
+        begun = self._workspace.begin(
+            self.name, self._suggest(study), self._trackers, budget=budget, launch=self._launch.mark()
+        )
+        if begun is None:
+            return None
+        trial, journal = begun
+        inline = tuple(self._projection(delivery, trial.id) for delivery in self._inline.values())
+        channel = Channel(journal, self._manager, partial(self._workspace.store.study, self.name), inline)
+        self._channels[trial.id] = channel
+        if self._forwarder is not None:
+            self._forwarder.ensure()
+        self._manager.events.trial_started(trial=trial)
+        channel.deliver()
+        return Trial(trial, channel, objective=self.objective)
+
+    def tell(
+        self, trial: Trial, value: object = None, *, state: TrialState | None = None, error: str | None = None
+    ) -> TrialRecord:
+        """End a trial.
+
+        Args:
+            trial: A trial of this study that is RUNNING.
+            value: The objective's value, a finite number; by default what the trial logged, reduced.
+            state: How it ended; by default PRUNED where a pruner asked it to stop, else COMPLETE.
+            error: Why it failed, in one line.
+
+        Returns:
+            The trial as it ended.
+
+        Raises:
+            ObjectiveError: It completed, and there is no value. The trial stays RUNNING: tell again.
+            TrialStateError: It has ended already.
+        """
+        if not trial.emits:
+            trial.ended(replace(trial.record, state=state or TrialState.COMPLETE, error=error))
+            return trial.record
+        channel = self._channels.get(trial.id)
+        if trial.record.state.is_finished or channel is None:
+            raise TrialStateError(f"tell: trial {trial.record.name!r} has ended already, as {trial.record.state}")
+        if channel.journal.grew_elsewhere:
+            trial.catch_up(event for event, _ in read(channel.journal.path))
+        state = state or (TrialState.PRUNED if trial.stop_requested else TrialState.COMPLETE)
+        point = self._point(trial, value, state)
+        ended = self._workspace.end(trial.record, channel.journal, state, point, error)
+        if ended is None:
+            ended = self._workspace.store.trial(trial.id) or trial.record
+            log.warning("trial %s had been ended as %s elsewhere; this ending does not count", ended.name, ended.state)
+        trial.ended(ended)
+        self._manager.events.trial_finished(trial=ended)
+        self._channels.pop(trial.id).close()
+        return ended
+
+    def attempt(self, trial: Trial, train: Callable[[Trial], object]) -> TrialRecord:
+        """Run the training function on a trial and tell how it ended: what executors build on.
+
+        An exception fails the trial, not the study. Ctrl-C and ``sys.exit`` kill the trial and go on to the caller.
+
+        Raises:
+            ObjectiveError: The trial gave nothing to search with, and none before it did: the study is set up wrongly.
+        """
+        try:
+            with self._ending(trial), running(trial):
+                result = train(trial)
+        except Exception:
+            log.exception("trial %s failed; the study goes on", trial.record.name)
+            return trial.record
+        try:
+            return self.tell(trial, result)
+        except ObjectiveError as error:
+            record = self.tell(trial, state=TrialState.FAILED, error=str(error))
+            if not isinstance(error, NotFiniteError) and all(other.value is None for other in self.trials):
+                raise
+            log.error("trial %s failed: %s", record.name, error)
+            return record
+
+    @contextmanager
+    def trial(self) -> Iterator[Trial]:
+        """Start a trial, and end it properly whatever happens inside.
+
+        Example:
+            >>> with study.trial() as trial:  # doctest: +SKIP
+            ...     trial.log({"val_acc": evaluate(**trial.params)})
+        """
+        trial = self.ask()
+        with self._ending(trial), running(trial):
+            yield trial
+        if not trial.record.state.is_finished:
+            try:
+                self.tell(trial)
+            except ObjectiveError as error:
+                self.tell(trial, state=TrialState.FAILED, error=str(error))
+                raise
+
+    def flush(self) -> bool:
+        """Wait until the trackers have what there is, up to `flush_timeout_seconds`; say what is left.
+
+        Returns:
+            Whether all trackers have everything of the trials that ended.
+        """
+        if self._forwarder is None:
+            return True
+        with Delivering() as shown:
+            left = self._forwarder.wait(self.flush_timeout_seconds, shown)
+        for row in left:
+            log.warning(
+                "%s lacks %d of study %s%s; send the rest later: hyperhook sync %s",
+                row.tracker,
+                row.items,
+                self.name,
+                f" ({row.error})" if row.error else "",
+                self.name,
+            )
+        return not left
+
+    def close(self) -> None:
+        """Finish what this process does for the study: deliver, and let the forwarder go. Runs by itself at exit."""
+        if os.getpid() != self._pid or self._launch.follows:
+            return
+        atexit.unregister(self.close)
+        self._finish()
+        self.flush()
+        if self._forwarder is not None:
+            self._forwarder.close()
+        for delivery in self._inline.values():
+            delivery.tracker.close()
+
+    def __enter__(self) -> Study:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _begin(self) -> None:
+        """Announce, once, that this process works on the study; mend what a dead one left."""
+        if self._begun:
+            return
+        self._begun = True
+        atexit.register(self.close)
+        for trial in self._workspace.reap(self.name, self._trackers):
+            log.warning("trial %s was running when its process died: marked as %s", trial.name, trial.state)
+        self._announce(StudyStarted.of(self._record))
+        self._manager.events.study_started(study=self.record())
+
+    def _finish(self) -> None:
+        if self._begun:
+            self._begun = False
+            self._announce(StudyFinished.of(self._record))
+            self._manager.events.study_finished(study=self.record())
+
+    def _announce(self, event: StudyStarted | StudyFinished) -> None:
+        """Bring an event of the study itself to the trackers."""
+        if not self._trackers:
+            return
+        journal = Journal(self._home.study(self.name) / JOURNAL)
+        journal.append(event)
+        journal.close()
+        for key in self._trackers:
+            self._home.post(self.name, key, STUDY_ITEM)
+        for delivery in self._inline.values():
+            channel = Channel(journal, self._manager, self.record, (self._projection(delivery, STUDY_ITEM),))
+            channel.close()
+        if self._forwarder is not None:
+            self._forwarder.ensure()
+
+    def _projection(self, delivery: Delivery, item: str) -> Projection:
+        projection = Projection(delivery, self._home, self.name, item)
+        projection.acquire()
+        return projection
+
+    def _suggest(self, study: StudyRecord) -> Params:
+        if not study.space:
+            return {}
+        answers = self._manager.decide.suggest(study=study, count=1)
+        if answers is None or len(answers) != 1:
+            raise PluginError(f"suggest: asked for 1 set of params, got {answers!r}")
+        try:
+            study.space.validate(answers[0])
+        except SpaceError as error:
+            raise SpaceError(f"a suggester answered outside the space: {error}") from None
+        return answers[0]
+
+    def _point(self, trial: Trial, value: object, state: TrialState) -> Point | None:
+        """Return the value that a trial ends with, and where it stood."""
+        if state in (TrialState.FAILED, TrialState.KILLED):
+            return None
+        if value is not None:
+            number = _as_value(value)
+            best, last = trial.curve.best, trial.curve.last
+            at = best if best is not None and best.value == number else last
+            return Point(number, at.step, at.epoch) if at else Point(number)
+        if self.objective is None:
+            return None
+        try:
+            return trial.curve.reduced()
+        except ObjectiveError:
+            if state is TrialState.PRUNED:
+                return None
+            raise
+
+    @contextmanager
+    def _ending(self, trial: Trial) -> Iterator[None]:
+        """Tell an exception as the trial's end; it goes on to the caller."""
+        try:
+            yield
+        except Exception as error:
+            self._tell_error(trial, TrialState.FAILED, error)
+            raise
+        except BaseException as error:
+            self._tell_error(trial, TrialState.KILLED, error)
+            raise
+
+    def _tell_error(self, trial: Trial, state: TrialState, error: BaseException) -> None:
+        if not trial.record.state.is_finished:
+            text = str(error).strip().splitlines()
+            self.tell(trial, state=state, error=": ".join([type(error).__name__, *text[:1]]))
+
+    def _follow(self, train: Callable[[Trial], object]) -> None:
+        """Run along with the process that leads, silently."""
+        while (trial := self.next_trial()) is not None:
+            self.attempt(trial, train)
+
+
+class _Silence:
+    """The sink of a rank that follows: nothing is heard of it."""
+
+    def emit(self, trial: TrialRecord, event: object) -> None:
+        """Drop an event."""
+
+    def should_stop(self, trial: TrialRecord) -> bool:
+        """Leave the decision to the rank that leads."""
+        return False
+
+
+def _counts(trial: TrialRecord) -> bool:
+    """Tell whether a trial takes up a part of the budget."""
+    return trial.state.ended_by_itself or trial.state is TrialState.RUNNING
+
+
+def _listed(what: str, names: Sequence[str | object]) -> Sequence[str | object]:
+    if isinstance(names, str) or not isinstance(names, Sequence):
+        raise PluginError(f"{what}: expected a list, got {names!r}; write {what}=[{names!r}]")
+    return names
+
+
+def _load_trackers(trackers: Sequence[str | object]) -> dict[str, Tracker]:
+    loaded: dict[str, Tracker] = {}
+    for tracker in trackers:
+        key, instance = load_tracker(tracker)
+        if key in loaded:
+            raise PluginError(f"trackers: {key!r} is named twice; name each once")
+        Delivery(key, instance)  # checks its hooks here, where the mistake is seen, rather than in the forwarder
+        loaded[key] = instance
+    return loaded
+
+
+def _as_value(value: object) -> float:
+    if isinstance(value, str | bytes | bool) or not hasattr(value, "__float__"):
+        raise ObjectiveError(
+            f"the training function returned {value!r} ({type(value).__name__}), expected a number, or None to take "
+            "the metric of the objective"
+        )
+    try:
+        number = float(value)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise ObjectiveError(
+            f"the training function returned a {type(value).__name__} that is not one number ({error})"
+        ) from None
+    if number != number or number in (float("inf"), float("-inf")):
+        raise NotFiniteError(
+            f"the training function returned {number}, expected a finite number: the training diverged"
+        )
+    return number

@@ -1,0 +1,94 @@
+"""For authors of plugins and for tests: a plugin that records what it hears."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from hyperhook.hookspecs import hookimpl
+from hyperhook.records import Artifact, StudyRecord, TrialRecord
+from hyperhook.space import Scalar
+
+__all__ = ["Call", "RecordingPlugin"]
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One call of a hook.
+
+    Attributes:
+        hook: Name of the hook.
+        arguments: What it was called with, by name.
+    """
+
+    hook: str
+    arguments: Mapping[str, object]
+
+
+@dataclass(eq=False)
+class RecordingPlugin:
+    """Hears every event and keeps it, in order.
+
+    Example:
+        >>> recorder = RecordingPlugin()
+        >>> study = hh.Study("s", plugins=[recorder])  # doctest: +SKIP
+        >>> with study.trial() as trial:  # doctest: +SKIP
+        ...     trial.log({"loss": 0.5})
+        >>> recorder.hooks()  # doctest: +SKIP
+        ['study_started', 'trial_started', 'metrics_logged', 'trial_finished']
+    """
+
+    calls: list[Call] = field(default_factory=list)
+
+    def hooks(self) -> list[str]:
+        """Return the names of the hooks, in the order of the calls."""
+        return [call.hook for call in self.calls]
+
+    def points(self) -> list[tuple[str, int, int | None, float]]:
+        """Return what was logged: (name, step, epoch, value), in order."""
+        return [
+            (name, call.arguments["step"], call.arguments["epoch"], value)  # type: ignore[misc]
+            for call in self.calls
+            if call.hook == "metrics_logged"
+            for name, value in call.arguments["metrics"].items()  # type: ignore[attr-defined]
+        ]
+
+    @hookimpl
+    def study_started(self, study: StudyRecord) -> None:
+        """Keep the call."""
+        self._keep("study_started", study=study)
+
+    @hookimpl
+    def trial_started(self, trial: TrialRecord) -> None:
+        """Keep the call."""
+        self._keep("trial_started", trial=trial)
+
+    @hookimpl
+    def params_logged(self, trial: TrialRecord, params: Mapping[str, Scalar]) -> None:
+        """Keep the call."""
+        self._keep("params_logged", trial=trial, params=dict(params))
+
+    @hookimpl
+    def metrics_logged(
+        self, trial: TrialRecord, metrics: Mapping[str, float], step: int, epoch: int | None, time: float
+    ) -> None:
+        """Keep the call."""
+        self._keep("metrics_logged", trial=trial, metrics=dict(metrics), step=step, epoch=epoch, time=time)
+
+    @hookimpl
+    def artifact_logged(self, trial: TrialRecord, artifact: Artifact) -> None:
+        """Keep the call."""
+        self._keep("artifact_logged", trial=trial, artifact=artifact)
+
+    @hookimpl
+    def trial_finished(self, trial: TrialRecord) -> None:
+        """Keep the call."""
+        self._keep("trial_finished", trial=trial)
+
+    @hookimpl
+    def study_finished(self, study: StudyRecord) -> None:
+        """Keep the call."""
+        self._keep("study_finished", study=study)
+
+    def _keep(self, hook: str, **arguments: object) -> None:
+        self.calls.append(Call(hook, arguments))

@@ -1,0 +1,63 @@
+"""The base of trackers: plugins that mirror a trial's events into an outside system."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+from hyperhook.records import TrialRecord
+from hyperhook.space import Scalar
+
+__all__ = ["Tracker"]
+
+
+class Tracker:
+    """Mirrors events into an outside system so that what was sent twice is there once.
+
+    A tracker implements hooks of `TrialEvents`, each marked with `hookimpl`. The forwarder reads a trial's journal in
+    batches: it calls the hooks for each event in order, then `flush`; when that returns, the batch is confirmed and
+    the cursor moves behind it. All trials of a study share one instance, their batches may interleave, and one thread
+    makes all calls.
+
+    When a hook or `flush` raises, or the process dies, the forwarder later goes on behind the last confirmed batch:
+
+    - no batch was ever confirmed: it starts over with `trial_started`, which must therefore begin the run afresh, or
+      find the one that is there already;
+    - otherwise it calls `resume` with what the last `flush` returned. The tracker drops whatever came after that, and
+      answers True; or it answers False, and everything is sent again from `trial_started`.
+
+    The library that a tracker drives is imported inside its methods, so that naming the tracker costs the training
+    process nothing; `requires` names it, so that its absence is told at once.
+
+    Example:
+        >>> class Lines(Tracker):
+        ...     @hookimpl
+        ...     def metrics_logged(self, trial, metrics, step):
+        ...         print(trial.name, step, metrics)
+    """
+
+    requires: ClassVar[tuple[str, ...]] = ()
+    """Top-level modules that must be importable."""
+
+    batch_size: ClassVar[int] = 1000
+    """How many events the forwarder sends, at the most, before it calls `flush`."""
+
+    def flush(self, trial: TrialRecord) -> Mapping[str, Scalar]:
+        """Make durable what was sent of a trial; return what `resume` needs to go on from here.
+
+        Args:
+            trial: The trial whose batch ends.
+        """
+        return {}
+
+    def resume(self, trial: TrialRecord, state: Mapping[str, Scalar]) -> bool:
+        """Go on with a trial exactly behind the batch that returned `state`; False asks for everything again.
+
+        Args:
+            trial: The trial, as it started.
+            state: What `flush` returned for its last confirmed batch, in this process or an earlier one.
+        """
+        return False
+
+    def close(self) -> None:
+        """Let go of everything; called once, when the forwarder ends."""

@@ -1,0 +1,132 @@
+"""A home with its store: where trials begin and end, each exactly once."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterable
+from pathlib import Path
+
+from hyperhook.events import TrialFinished, TrialStarted
+from hyperhook.home import Home
+from hyperhook.journal import Journal, read
+from hyperhook.objective import Point
+from hyperhook.records import TrialRecord, TrialState
+from hyperhook.space import Params
+from hyperhook.store import Store
+
+__all__ = ["JOURNAL", "Workspace"]
+
+JOURNAL = "journal.jsonl"
+
+
+class Workspace:
+    """Begins and ends trials, so that store, journal and outbox agree whatever dies in between.
+
+    A trial holds a lock that dies with its process. It ends in the store first: whoever moves it out of RUNNING there
+    has ended it. Its journal follows, and its lock goes last, so that `reap` finds what a crash left half done.
+
+    Args:
+        home: The home directory; made where it is missing.
+
+    Raises:
+        StoreError: The home cannot be written, or its store cannot be used.
+    """
+
+    def __init__(self, home: Home) -> None:
+        home.create()
+        self.home = home
+        self.store = Store(home.database)
+
+    def journal_path(self, trial_id: str) -> Path:
+        """Where a trial's journal lies."""
+        return self.home.trial(trial_id) / JOURNAL
+
+    def begin(
+        self,
+        study: str,
+        params: Params,
+        trackers: Iterable[str],
+        *,
+        budget: int | None = None,
+        launch: str | None = None,
+    ) -> tuple[TrialRecord, Journal] | None:
+        """Start a trial and its journal, and mark it as to be delivered.
+
+        Args:
+            study: Name of the study.
+            params: The trial's params.
+            trackers: Names of the trackers that it is for.
+            budget: See `Store.claim`.
+            launch: See `Store.claim`.
+
+        Returns:
+            The trial and its journal; None where the budget is used up.
+        """
+        trial_id = secrets.token_hex(8)
+        alive = self.home.alive(trial_id)
+        alive.acquire()
+        try:
+            trial = self.store.claim(study, trial_id, params, budget=budget, launch=launch)
+        except BaseException:
+            alive.release(remove=True)
+            raise
+        if trial is None:
+            alive.release(remove=True)
+            return None
+        journal = Journal(self.journal_path(trial_id))
+        journal.append(TrialStarted.of(trial))
+        for tracker in trackers:
+            self.home.post(study, tracker, trial_id)
+        return trial, journal
+
+    def end(
+        self, trial: TrialRecord, journal: Journal, state: TrialState, point: Point | None, error: str | None
+    ) -> TrialRecord | None:
+        """End a trial in the store and in its journal.
+
+        Returns:
+            The trial as it ended; None where it had ended before.
+        """
+        ended = self.store.finish(trial.id, state, point, error)
+        if ended is not None:
+            journal.append(TrialFinished.of(ended))
+        self.home.alive(trial.id).release(remove=True)
+        return ended
+
+    def reap(self, study: str, trackers: Iterable[str]) -> list[TrialRecord]:
+        """End as KILLED the trials of a study whose process died, and complete what a crash left half done.
+
+        Args:
+            study: Name of the study.
+            trackers: Names of the trackers that must hear of it.
+
+        Returns:
+            The trials that were marked.
+        """
+        killed: list[TrialRecord] = []
+        for trial_id in self.home.started():
+            alive = self.home.alive(trial_id)
+            if not alive.acquire():
+                continue
+            trial = self.store.trial(trial_id)
+            if trial is None or trial.study != study:
+                alive.release(remove=trial is None)
+                continue
+            ended = self.store.finish(trial_id, TrialState.KILLED, None, "its process died")
+            if ended is not None:
+                killed.append(ended)
+            self._complete_journal(ended or self.store.trial(trial_id) or trial)
+            for tracker in trackers:
+                self.home.post(study, tracker, trial_id)
+            alive.release(remove=True)
+        return killed
+
+    def _complete_journal(self, trial: TrialRecord) -> None:
+        path = self.journal_path(trial.id)
+        kinds = [type(event) for event, _ in read(path)] if path.exists() else []
+        journal = Journal(path)
+        if TrialStarted not in kinds:
+            journal.append(TrialStarted.of(trial))
+        if TrialFinished not in kinds:
+            journal.append(TrialFinished.of(trial))
+        journal.close()
