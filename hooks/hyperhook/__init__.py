@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 from hyperhook.errors import HyperhookError
 from hyperhook.hookspecs import hookimpl
 from hyperhook.objective import Maximize, Minimize, Objective
+from hyperhook.parameters import Choice, Float, Int, Params, Scalar
 from hyperhook.records import Artifact, StudyRecord, TrialRecord, TrialState
-from hyperhook.space import Choice, Float, Int, Params, Scalar, Space
+from hyperhook.space import Space
 from hyperhook.tracker import Tracker
 from hyperhook.trial import Trial, current_trial
 

@@ -41,14 +41,16 @@ class Channel:
         self._manager = manager
         self._snapshot = snapshot
         self._inline = inline
-        self._reported: set[str] = set()
+        self._journal_failed = False
 
     def emit(self, trial: TrialRecord, event: Event) -> None:
         """Journal an event, then tell the listeners. A full disk costs the event, never the training."""
         try:
             self.journal.append(event)
         except OSError as error:
-            self._report(f"journal {str(self.journal.path)!r} cannot be written ({error}); training goes on unrecorded")
+            if not self._journal_failed:
+                log.error("journal %s cannot be written (%s); training goes on unrecorded", self.journal.path, error)
+            self._journal_failed = True
         if self._manager.plugins:
             dispatch(self._manager.events, trial, event)
         if self._inline:
@@ -57,10 +59,7 @@ class Channel:
     def deliver(self) -> None:
         """Bring the trackers that are driven in this process up to the journal's end."""
         for projection in self._inline:
-            try:
-                projection.deliver()
-            except (Exception, SystemExit) as error:
-                self._report(f"{projection} failed ({type(error).__name__}: {error}); tried again at the next event")
+            projection.deliver_or_report()
 
     def should_stop(self, trial: TrialRecord) -> bool:
         """Ask the pruners."""
@@ -74,12 +73,6 @@ class Channel:
         self.journal.close()
         for projection in self._inline:
             projection.release()
-
-    def _report(self, message: str) -> None:
-        """Say a thing once."""
-        if message not in self._reported:
-            self._reported.add(message)
-            log.error(message)
 
     def __getstate__(self) -> dict[str, Any]:
         return {"journal": self.journal, "manager": self._manager, "snapshot": self._snapshot}

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterator, Mapping
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import TypeVar
@@ -27,12 +29,14 @@ from hyperhook.home import STUDY_ITEM, Home, Lock, file_name
 from hyperhook.hookspecs import TrialEvents
 from hyperhook.journal import read
 from hyperhook.manager import Manager
+from hyperhook.parameters import Scalar
 from hyperhook.records import TrialRecord
-from hyperhook.space import Scalar
 from hyperhook.tracker import Tracker
 from hyperhook.workspace import JOURNAL
 
 __all__ = ["Cursor", "Delivery", "Projection"]
+
+log = logging.getLogger("hyperhook")
 
 _T = TypeVar("_T")
 
@@ -127,6 +131,8 @@ class Projection:
 
     def __init__(self, delivery: Delivery, home: Home, study: str, item: str) -> None:
         folder = home.item(study, item)
+        self._post = partial(home.post, study, delivery.name, item)
+        self._take_down = partial(home.delivered, study, delivery.name, item)
         self._delivery = delivery
         self._journal = folder / JOURNAL
         self._is_study = item == STUDY_ITEM
@@ -154,7 +160,7 @@ class Projection:
         self._lock.release()
 
     def deliver(self) -> bool:
-        """Send what the journal holds behind the cursor; tell whether nothing more is to come.
+        """Send what the journal holds behind the cursor; tell whether the item is done, and out of the outbox.
 
         Raises:
             Exception: Whatever the tracker raised. The cursor stands behind what it had confirmed, with the error.
@@ -173,7 +179,25 @@ class Projection:
             self._opened = False
             self._save(msgspec.structs.replace(self._cursor, error=f"{type(error).__name__}: {error}"))
             raise
-        return self._complete
+        return self._complete and self._is_done()
+
+    def deliver_or_report(self) -> bool:
+        """Deliver where nobody tries again by itself: a failure is logged, once as long as it stays the same."""
+        before = self._cursor.error
+        try:
+            return self.deliver()
+        except (Exception, SystemExit):
+            if self._cursor.error != before:
+                log.exception("tracker %s failed; tried again at the next event", self._delivery.name)
+            return False
+
+    def _is_done(self) -> bool:
+        """Take the item out of the outbox, unless more came while it was delivered."""
+        self._take_down()
+        if self._journal.stat().st_size > self._cursor.offset:
+            self._post()
+            return False
+        return True
 
     def _open(self) -> int:
         """Make the tracker stand where the cursor stands, or at the beginning; return where."""

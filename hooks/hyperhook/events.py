@@ -17,8 +17,9 @@ import msgspec
 
 from hyperhook.errors import JournalError
 from hyperhook.objective import Direction, Objective, Reduce
+from hyperhook.parameters import Scalar
 from hyperhook.records import Artifact, ArtifactKind, StudyRecord, TrialRecord, TrialState
-from hyperhook.space import Scalar, Space
+from hyperhook.space import Space
 
 __all__ = [
     "SCHEMA",

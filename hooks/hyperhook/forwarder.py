@@ -107,7 +107,6 @@ class Courier(threading.Thread):
             if projection is None:
                 continue
             if self._attempt(item, projection):
-                self._home.delivered(self._study, self._delivery.name, item)
                 self._open.pop(item).release()
             else:
                 left += 1

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 import pluggy
 
+from hyperhook.parameters import Params, Scalar
 from hyperhook.records import Artifact, StudyRecord, TrialRecord
-from hyperhook.space import Params, Scalar
 
 if TYPE_CHECKING:
     from hyperhook.study import Study

@@ -7,7 +7,7 @@ import importlib.util
 import inspect
 import logging
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, cast
 
@@ -17,7 +17,16 @@ from hyperhook.errors import HookError, MissingLibraryError, PluginError, Unknow
 from hyperhook.hookspecs import PROJECT, Decisions, TrialEvents
 from hyperhook.tracker import Tracker
 
-__all__ = ["Manager", "hooks_of", "install_line", "installed", "load_plugin", "load_tracker", "missing_libraries"]
+__all__ = [
+    "Manager",
+    "hooks_of",
+    "install_line",
+    "installed",
+    "load_plugin",
+    "load_tracker",
+    "load_trackers",
+    "missing_libraries",
+]
 
 log = logging.getLogger("hyperhook")
 
@@ -40,6 +49,7 @@ def load_plugin(plugin: str | object) -> object:
         raise PluginError(f"plugins: got the class {found.__name__}, expected an instance; write {found.__name__}()")
     if isinstance(found, Tracker):
         raise PluginError(f"plugins: {plugin!r} is a tracker; name it under trackers=[…]")
+    _require_libraries(found)
     return found
 
 
@@ -56,16 +66,36 @@ def load_tracker(tracker: str | object) -> tuple[str, Tracker]:
         raise PluginError(f"trackers: got the class {found.__name__}, expected an instance; write {found.__name__}()")
     if not isinstance(found, Tracker):
         raise PluginError(f"trackers: {tracker!r} is not a hyperhook.Tracker; name it under plugins=[…]")
+    _require_libraries(found)
     entry = _entry_of(found)
-    missing = missing_libraries(found)
-    if missing:
-        raise _missing(entry, missing)
     return entry.name if entry else type(found).__name__.lower(), found
+
+
+def load_trackers(trackers: Sequence[str | Tracker]) -> dict[str, Tracker]:
+    """Return trackers by the names of their cursors, their hooks checked against the contract.
+
+    Raises:
+        PluginError: One cannot be used, or is named twice.
+    """
+    loaded: dict[str, Tracker] = {}
+    for tracker in _listed("trackers", trackers):
+        name, instance = load_tracker(tracker)
+        if name in loaded:
+            raise PluginError(f"trackers: {name!r} is named twice; name each once")
+        Manager([]).register(instance)  # seen here, where the mistake was made, rather than in the forwarder
+        loaded[name] = instance
+    return loaded
 
 
 def missing_libraries(plugin: object) -> list[str]:
     """Return the modules that a plugin (or its class) names in `requires` and that are not installed."""
     return [module for module in getattr(plugin, "requires", ()) if importlib.util.find_spec(module) is None]
+
+
+def _listed(what: str, names: Sequence[str | object]) -> Sequence[str | object]:
+    if isinstance(names, str) or not isinstance(names, Sequence):
+        raise PluginError(f"{what}: expected a list, got {names!r}; write {what}=[{names!r}]")
+    return names
 
 
 def _make(name: str) -> object:
@@ -76,28 +106,27 @@ def _make(name: str) -> object:
         raise UnknownPluginError(f"no plugin {name!r} is installed; there are: {', '.join(entries) or 'none'}{hint}")
     entry = entries[name]
     try:
-        factory = entry.load()
+        plugin: object = entry.load()()
     except ModuleNotFoundError as error:
         raise _missing(entry, [error.name or str(error)]) from error
     except Exception as error:
-        raise PluginError(
-            f"plugin {name!r} ({entry.value}) failed to import: {type(error).__name__}: {error}"
-        ) from error
-    missing = missing_libraries(factory)
+        raise PluginError(f"plugin {name!r} ({entry.value}) cannot start: {type(error).__name__}: {error}") from error
+    return plugin
+
+
+def _require_libraries(plugin: object) -> None:
+    missing = missing_libraries(plugin)
     if missing:
-        raise _missing(entry, missing)
-    try:
-        return factory()
-    except Exception as error:
-        raise PluginError(
-            f"plugin {name!r} ({entry.value}) failed to start: {type(error).__name__}: {error}"
-        ) from error
+        raise _missing(_entry_of(plugin), missing)
 
 
 def _entry_of(plugin: object) -> EntryPoint | None:
     """Return the entry point that a plugin's class was published under."""
-    value = f"{type(plugin).__module__}:{type(plugin).__qualname__}"
-    return next((entry for entry in installed().values() if entry.value == value), None)
+    kind = type(plugin)
+    for entry in installed().values():
+        if entry.attr == kind.__qualname__ and f"{kind.__module__}.".startswith(f"{entry.module}."):
+            return entry
+    return None
 
 
 def _missing(entry: EntryPoint | None, modules: list[str]) -> MissingLibraryError:
@@ -133,7 +162,7 @@ class Manager:
         True
     """
 
-    def __init__(self, plugins: Iterable[str | object], builtins: Iterable[object] = ()) -> None:
+    def __init__(self, plugins: Sequence[str | object], builtins: Iterable[object] = ()) -> None:
         self._pm = pluggy.PluginManager(PROJECT)
         self._pm.add_hookspecs(TrialEvents)
         self._pm.add_hookspecs(Decisions)
@@ -144,7 +173,7 @@ class Manager:
         self.decide = cast(Decisions, self._pm.hook)
         for plugin in self._builtins:
             self._pm.register(plugin)
-        for plugin in plugins:
+        for plugin in _listed("plugins", plugins):
             self.register(load_plugin(plugin))
 
     def register(self, plugin: object) -> None:

@@ -8,11 +8,11 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, SupportsFloat
 
 from hyperhook.errors import NotFiniteError, ObjectiveError
 
-__all__ = ["Curve", "Direction", "Maximize", "Minimize", "Objective", "Point", "Reduce"]
+__all__ = ["Curve", "Direction", "Maximize", "Minimize", "Objective", "Point", "Reduce", "as_value"]
 
 Direction = Literal["maximize", "minimize"]
 Reduce = Literal["best", "last"]
@@ -142,3 +142,33 @@ class Curve:
                 "expected a finite number: the training diverged"
             )
         return point
+
+    def point_of(self, value: float) -> Point:
+        """Return a value that the training function gave, at the step it stood at: the best point's if that has it."""
+        at = self.best if self.best is not None and self.best.value == value else self.last
+        return Point(value, at.step, at.epoch) if at else Point(value)
+
+
+def as_value(value: object) -> float:
+    """Return what a training function gave as its value.
+
+    Raises:
+        ObjectiveError: It is not one number.
+        NotFiniteError: It is NaN or infinite.
+    """
+    if isinstance(value, str | bytes | bool) or not isinstance(value, SupportsFloat):
+        raise ObjectiveError(
+            f"the training function returned {value!r} ({type(value).__name__}), expected a number, or None to take "
+            "the metric of the objective"
+        )
+    try:
+        number = float(value)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise ObjectiveError(
+            f"the training function returned a {type(value).__name__} that is not one number ({error})"
+        ) from None
+    if not math.isfinite(number):
+        raise NotFiniteError(
+            f"the training function returned {number}, expected a finite number: the training diverged"
+        )
+    return number

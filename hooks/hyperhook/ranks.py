@@ -14,7 +14,7 @@ from collections.abc import Callable
 
 from hyperhook.records import TrialRecord
 
-__all__ = ["Launch"]
+__all__ = ["Launch", "Silence"]
 
 _VARIABLE = "HYPERHOOK_LAUNCH"
 _POLL_SECONDS = 0.05
@@ -57,6 +57,17 @@ class Launch:
                 return None
             time.sleep(_POLL_SECONDS)
         return trial
+
+
+class Silence:
+    """The sink of a rank that follows: nothing is heard of it, and it leaves decisions to the rank that leads."""
+
+    def emit(self, trial: TrialRecord, event: object) -> None:
+        """Drop an event."""
+
+    def should_stop(self, trial: TrialRecord) -> bool:
+        """Go on."""
+        return False
 
 
 def _rank() -> int:

@@ -9,7 +9,8 @@ from types import MappingProxyType
 from typing import Literal
 
 from hyperhook.objective import Objective
-from hyperhook.space import Params, Space
+from hyperhook.parameters import Params
+from hyperhook.space import Space
 
 __all__ = ["Artifact", "ArtifactKind", "StudyRecord", "TrialRecord", "TrialState"]
 

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 from hyperhook.errors import StoreError, StudyError, StudyMismatchError
 from hyperhook.objective import Objective, Point
+from hyperhook.parameters import Params
 from hyperhook.records import StudyRecord, TrialRecord, TrialState
-from hyperhook.space import Params, Space
+from hyperhook.space import Space
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine, Row, Table

@@ -13,7 +13,6 @@ from types import TracebackType
 from typing import Literal
 
 from hyperhook.channel import Channel
-from hyperhook.delivery import Delivery, Projection
 from hyperhook.errors import (
     EmptyStudyError,
     NotFiniteError,
@@ -25,18 +24,19 @@ from hyperhook.errors import (
 )
 from hyperhook.events import StudyFinished, StudyStarted
 from hyperhook.executor import ThisProcess
-from hyperhook.forwarder import Forwarder
-from hyperhook.home import STUDY_ITEM, Home
-from hyperhook.journal import Journal, read
-from hyperhook.manager import Manager, load_plugin, load_tracker
-from hyperhook.objective import Objective, Point
-from hyperhook.progress import Delivering, Progress
-from hyperhook.ranks import Launch
+from hyperhook.home import Home
+from hyperhook.journal import read
+from hyperhook.manager import Manager, load_plugin, load_trackers
+from hyperhook.objective import Objective, Point, as_value
+from hyperhook.outlet import Outlet
+from hyperhook.parameters import Parameter, Params
+from hyperhook.progress import Progress
+from hyperhook.ranks import Launch, Silence
 from hyperhook.records import StudyRecord, TrialRecord, TrialState
-from hyperhook.space import Parameter, Params, Space
+from hyperhook.space import Space
 from hyperhook.tracker import Tracker
 from hyperhook.trial import Trial, running
-from hyperhook.workspace import JOURNAL, Workspace
+from hyperhook.workspace import Workspace
 
 __all__ = ["Study"]
 
@@ -95,24 +95,18 @@ class Study:
         self.name = name
         self.flush_timeout_seconds = flush_timeout_seconds
         self.max_consecutive_failures = max_consecutive_failures
-        self._manager = Manager(_listed("plugins", plugins), [ThisProcess(), load_plugin("random")])
-        self._trackers = _load_trackers(_listed("trackers", trackers))
-        self._home = Home(home)
-        self._workspace = Workspace(self._home)
+        self._manager = Manager(plugins, [ThisProcess(), load_plugin("random")])
+        loaded = load_trackers(trackers)
+        self._workspace = Workspace(Home(home))
         self._record = self._workspace.store.open_study(wanted)
+        self._outlet = Outlet(self._workspace.home, name, loaded, inline=delivery == "inline")
         self._launch = Launch(name)
-        self._forwarder: Forwarder | None = None
-        self._inline: dict[str, Delivery] = {}
-        if delivery == "inline":
-            self._inline = {key: Delivery(key, tracker) for key, tracker in self._trackers.items()}
-        elif self._trackers:
-            self._forwarder = Forwarder(self._home, name, self._trackers)
         self._channels: dict[str, Channel] = {}
         self._begun = False
         self._pid = os.getpid()
 
     def __repr__(self) -> str:
-        return f"Study({self.name!r}, objective={self.objective}, home={str(self._home.path)!r})"
+        return f"Study({self.name!r}, objective={self.objective}, home={str(self._workspace.home.path)!r})"
 
     @property
     def space(self) -> Space:
@@ -210,22 +204,20 @@ class Study:
         """
         if self._launch.follows:
             found = self._launch.await_trial(self._workspace.store.launched)
-            return None if found is None else Trial(found, _Silence(), objective=self.objective, emits=False)
+            return None if found is None else Trial(found, Silence(), objective=self.objective, emits=False)
         self._begin()
         study = self.record()
         if budget is not None and sum(_counts(trial) for trial in study.trials) >= budget:
             return None
         begun = self._workspace.begin(
-            self.name, self._suggest(study), self._trackers, budget=budget, launch=self._launch.mark()
+            self.name, self._suggest(study), self._outlet.trackers, budget=budget, launch=self._launch.mark()
         )
         if begun is None:
             return None
         trial, journal = begun
-        inline = tuple(self._projection(delivery, trial.id) for delivery in self._inline.values())
+        inline = self._outlet.open(trial.id)
         channel = Channel(journal, self._manager, partial(self._workspace.store.study, self.name), inline)
         self._channels[trial.id] = channel
-        if self._forwarder is not None:
-            self._forwarder.ensure()
         self._manager.events.trial_started(trial=trial)
         channel.deliver()
         return Trial(trial, channel, objective=self.objective)
@@ -314,20 +306,7 @@ class Study:
         Returns:
             Whether all trackers have everything of the trials that ended.
         """
-        if self._forwarder is None:
-            return True
-        with Delivering() as shown:
-            left = self._forwarder.wait(self.flush_timeout_seconds, shown)
-        for row in left:
-            log.warning(
-                "%s lacks %d of study %s%s; send the rest later: hyperhook sync %s",
-                row.tracker,
-                row.items,
-                self.name,
-                f" ({row.error})" if row.error else "",
-                self.name,
-            )
-        return not left
+        return self._outlet.flush(self.flush_timeout_seconds)
 
     def close(self) -> None:
         """Finish what this process does for the study: deliver, and let the forwarder go. Runs by itself at exit."""
@@ -336,10 +315,7 @@ class Study:
         atexit.unregister(self.close)
         self._finish()
         self.flush()
-        if self._forwarder is not None:
-            self._forwarder.close()
-        for delivery in self._inline.values():
-            delivery.tracker.close()
+        self._outlet.close()
 
     def __enter__(self) -> Study:
         return self
@@ -355,36 +331,16 @@ class Study:
             return
         self._begun = True
         atexit.register(self.close)
-        for trial in self._workspace.reap(self.name, self._trackers):
+        for trial in self._workspace.reap(self.name, self._outlet.trackers):
             log.warning("trial %s was running when its process died: marked as %s", trial.name, trial.state)
-        self._announce(StudyStarted.of(self._record))
+        self._outlet.announce(StudyStarted.of(self._record))
         self._manager.events.study_started(study=self.record())
 
     def _finish(self) -> None:
         if self._begun:
             self._begun = False
-            self._announce(StudyFinished.of(self._record))
+            self._outlet.announce(StudyFinished.of(self._record))
             self._manager.events.study_finished(study=self.record())
-
-    def _announce(self, event: StudyStarted | StudyFinished) -> None:
-        """Bring an event of the study itself to the trackers."""
-        if not self._trackers:
-            return
-        journal = Journal(self._home.study(self.name) / JOURNAL)
-        journal.append(event)
-        journal.close()
-        for key in self._trackers:
-            self._home.post(self.name, key, STUDY_ITEM)
-        for delivery in self._inline.values():
-            channel = Channel(journal, self._manager, self.record, (self._projection(delivery, STUDY_ITEM),))
-            channel.close()
-        if self._forwarder is not None:
-            self._forwarder.ensure()
-
-    def _projection(self, delivery: Delivery, item: str) -> Projection:
-        projection = Projection(delivery, self._home, self.name, item)
-        projection.acquire()
-        return projection
 
     def _suggest(self, study: StudyRecord) -> Params:
         if not study.space:
@@ -403,10 +359,7 @@ class Study:
         if state in (TrialState.FAILED, TrialState.KILLED):
             return None
         if value is not None:
-            number = _as_value(value)
-            best, last = trial.curve.best, trial.curve.last
-            at = best if best is not None and best.value == number else last
-            return Point(number, at.step, at.epoch) if at else Point(number)
+            return trial.curve.point_of(as_value(value))
         if self.objective is None:
             return None
         try:
@@ -439,53 +392,6 @@ class Study:
             self.attempt(trial, train)
 
 
-class _Silence:
-    """The sink of a rank that follows: nothing is heard of it."""
-
-    def emit(self, trial: TrialRecord, event: object) -> None:
-        """Drop an event."""
-
-    def should_stop(self, trial: TrialRecord) -> bool:
-        """Leave the decision to the rank that leads."""
-        return False
-
-
 def _counts(trial: TrialRecord) -> bool:
     """Tell whether a trial takes up a part of the budget."""
     return trial.state.ended_by_itself or trial.state is TrialState.RUNNING
-
-
-def _listed(what: str, names: Sequence[str | object]) -> Sequence[str | object]:
-    if isinstance(names, str) or not isinstance(names, Sequence):
-        raise PluginError(f"{what}: expected a list, got {names!r}; write {what}=[{names!r}]")
-    return names
-
-
-def _load_trackers(trackers: Sequence[str | object]) -> dict[str, Tracker]:
-    loaded: dict[str, Tracker] = {}
-    for tracker in trackers:
-        key, instance = load_tracker(tracker)
-        if key in loaded:
-            raise PluginError(f"trackers: {key!r} is named twice; name each once")
-        Delivery(key, instance)  # checks its hooks here, where the mistake is seen, rather than in the forwarder
-        loaded[key] = instance
-    return loaded
-
-
-def _as_value(value: object) -> float:
-    if isinstance(value, str | bytes | bool) or not hasattr(value, "__float__"):
-        raise ObjectiveError(
-            f"the training function returned {value!r} ({type(value).__name__}), expected a number, or None to take "
-            "the metric of the objective"
-        )
-    try:
-        number = float(value)
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise ObjectiveError(
-            f"the training function returned a {type(value).__name__} that is not one number ({error})"
-        ) from None
-    if number != number or number in (float("inf"), float("-inf")):
-        raise NotFiniteError(
-            f"the training function returned {number}, expected a finite number: the training diverged"
-        )
-    return number

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from hyperhook.hookspecs import hookimpl
+from hyperhook.parameters import Scalar
 from hyperhook.records import Artifact, StudyRecord, TrialRecord
-from hyperhook.space import Scalar
 
 __all__ = ["Call", "RecordingPlugin"]
 

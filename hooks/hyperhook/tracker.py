@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import ClassVar
 
+from hyperhook.parameters import Scalar
 from hyperhook.records import TrialRecord
-from hyperhook.space import Scalar
 
 __all__ = ["Tracker"]
 

@@ -16,8 +16,8 @@ from typing import Protocol, SupportsFloat
 from hyperhook.errors import MetricError, TrialStateError
 from hyperhook.events import ArtifactLogged, Event, MetricsLogged, ParamsLogged, StopRequested, finite
 from hyperhook.objective import Curve, Objective
+from hyperhook.parameters import Scalar
 from hyperhook.records import ArtifactKind, TrialRecord
-from hyperhook.space import Scalar
 
 __all__ = ["Sink", "Trial", "current_trial"]
 
@@ -30,6 +30,7 @@ class Sink(Protocol):
 
     def should_stop(self, trial: TrialRecord) -> bool:
         """Ask the pruners."""
+        ...
 
 
 class Trial:
@@ -255,7 +256,7 @@ def running(trial: Trial) -> Iterator[Trial]:
 def _as_float(name: object, value: object) -> float:
     if not isinstance(name, str) or not name:
         raise MetricError(f"log: names must be non-empty strings, got {name!r}")
-    if isinstance(value, str | bytes) or not hasattr(value, "__float__"):
+    if isinstance(value, str | bytes) or not isinstance(value, SupportsFloat):
         raise MetricError(f"log: metric {name!r} got {value!r} ({type(value).__name__}), expected a number")
     try:
         return float(value)

@@ -10,8 +10,8 @@ from hyperhook.events import TrialFinished, TrialStarted
 from hyperhook.home import Home
 from hyperhook.journal import Journal, read
 from hyperhook.objective import Point
+from hyperhook.parameters import Params
 from hyperhook.records import TrialRecord, TrialState
-from hyperhook.space import Params
 from hyperhook.store import Store
 
 __all__ = ["JOURNAL", "Workspace"]

@@ -1,0 +1,96 @@
+"""How a study reaches its trackers: through a forwarder, or in this process."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+
+from hyperhook.delivery import Delivery, Projection
+from hyperhook.events import StudyFinished, StudyStarted
+from hyperhook.forwarder import Forwarder
+from hyperhook.home import STUDY_ITEM, Home
+from hyperhook.journal import Journal
+from hyperhook.progress import Delivering
+from hyperhook.tracker import Tracker
+from hyperhook.workspace import JOURNAL
+
+__all__ = ["Outlet"]
+
+log = logging.getLogger("hyperhook")
+
+
+class Outlet:
+    """The trackers of one study, and what brings events to them.
+
+    Args:
+        home: The home that the study lives in.
+        study: Name of the study.
+        trackers: The trackers, by the names of their cursors.
+        inline: Drive them in this process rather than in a forwarder.
+
+    Raises:
+        PluginError: A tracker cannot be sent to a forwarder.
+    """
+
+    def __init__(self, home: Home, study: str, trackers: Mapping[str, Tracker], *, inline: bool) -> None:
+        self._home = home
+        self._study = study
+        self.trackers = trackers
+        self._inline = [Delivery(name, tracker) for name, tracker in trackers.items()] if inline else []
+        self._forwarder = Forwarder(home, study, trackers) if trackers and not inline else None
+
+    def open(self, item: str) -> tuple[Projection, ...]:
+        """Make sure that an item of the outbox is taken care of.
+
+        Returns:
+            What has to be driven in this process: nothing where a forwarder does it.
+        """
+        if self._forwarder is not None:
+            self._forwarder.ensure()
+        projections = tuple(Projection(delivery, self._home, self._study, item) for delivery in self._inline)
+        return tuple(projection for projection in projections if projection.acquire())
+
+    def announce(self, event: StudyStarted | StudyFinished) -> None:
+        """Bring an event of the study itself to the trackers."""
+        if not self.trackers:
+            return
+        journal = Journal(self._home.study(self._study) / JOURNAL)
+        journal.append(event)
+        journal.close()
+        for name in self.trackers:
+            self._home.post(self._study, name, STUDY_ITEM)
+        for projection in self.open(STUDY_ITEM):
+            projection.deliver_or_report()
+            projection.release()
+
+    def flush(self, timeout_seconds: float) -> bool:
+        """Wait until the trackers have what there is; say what is left.
+
+        Args:
+            timeout_seconds: How long to wait at the most, in seconds.
+
+        Returns:
+            Whether all trackers have everything of the trials that ended.
+        """
+        if self._forwarder is None:
+            return True
+        with Delivering() as shown:
+            left = self._forwarder.wait(timeout_seconds, shown)
+        for row in left:
+            reason = f" ({row.error})" if row.error else ""
+            log.warning(
+                "%s lacks %d of study %s%s; send the rest later: hyperhook sync %r",
+                row.tracker,
+                row.items,
+                self._study,
+                reason,
+                self._study,
+            )
+        return not left
+
+    def close(self) -> None:
+        """Let the forwarder go; it ends by itself."""
+        if self._forwarder is not None:
+            self._forwarder.close()
+        for delivery in self._inline:
+            delivery.tracker.close()
