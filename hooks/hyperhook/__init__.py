@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from hyperhook.errors import HyperhookError
 from hyperhook.hookspecs import hookimpl
-from hyperhook.objective import Maximize, Minimize, Objective
+from hyperhook.objective import Maximize, Minimize, Objective, Point
 from hyperhook.parameters import Choice, Float, Int, Params, Scalar
 from hyperhook.records import Artifact, StudyRecord, TrialRecord, TrialState
 from hyperhook.space import Space
@@ -26,6 +26,7 @@ __all__ = [
     "Minimize",
     "Objective",
     "Params",
+    "Point",
     "Scalar",
     "Space",
     "Study",

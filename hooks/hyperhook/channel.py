@@ -10,6 +10,7 @@ from hyperhook.delivery import Projection, dispatch
 from hyperhook.events import Event
 from hyperhook.journal import Journal
 from hyperhook.manager import Manager
+from hyperhook.objective import Point
 from hyperhook.records import StudyRecord, TrialRecord
 
 __all__ = ["Channel"]
@@ -61,11 +62,11 @@ class Channel:
         for projection in self._inline:
             projection.deliver_or_report()
 
-    def should_stop(self, trial: TrialRecord) -> bool:
+    def should_stop(self, trial: TrialRecord, last: Point | None) -> bool:
         """Ask the pruners."""
         if not self._manager.decides("should_stop"):
             return False
-        return bool(self._manager.decide.should_stop(study=self._snapshot(), trial=trial))
+        return bool(self._manager.decide.should_stop(study=self._snapshot(), trial=trial, last=last))
 
     def close(self) -> None:
         """Let go of the journal and of the cursors."""

@@ -166,7 +166,9 @@ class Projection:
             Exception: Whatever the tracker raised. The cursor stands behind what it had confirmed, with the error.
         """
         if not self._journal.exists():
-            return False
+            log.warning("%s is gone: nothing of it can reach %s", self._journal, self._delivery.name)
+            self._take_down()
+            return True
         try:
             start = self._cursor.offset if self._opened else self._open()
             self._opened = True

@@ -7,6 +7,7 @@ that one that is down or slow delays no other.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import pickle
@@ -17,7 +18,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import BinaryIO
+from typing import IO, BinaryIO
 
 from hyperhook.delivery import Delivery, Projection, load_cursor
 from hyperhook.errors import PluginError
@@ -161,6 +162,8 @@ class Forwarder:
         self._order = _pickled(_Order(home, study, dict(trackers), list(sys.path)))
         self._home, self._study, self._trackers = home, study, trackers
         self._process: subprocess.Popen[bytes] | None = None
+        self._starts = 0
+        self._not_before = 0.0
         os.register_at_fork(after_in_child=self._let_go)
 
     @property
@@ -169,9 +172,11 @@ class Forwarder:
         return None if self._process is None or self._process.poll() is not None else self._process.pid
 
     def ensure(self) -> None:
-        """Start the forwarder where it does not run."""
-        if self.pid is not None:
+        """Start the forwarder where it does not run; one that keeps dying is started less and less often."""
+        if self.pid is not None or time.monotonic() < self._not_before:
             return
+        self._not_before = time.monotonic() + min(_LAST_RETRY_SECONDS, _FIRST_RETRY_SECONDS * 2**self._starts)
+        self._starts += 1
         with open(self._home.logs / "forwarder.log", "ab") as output:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "hyperhook.forwarder"],
@@ -180,9 +185,17 @@ class Forwarder:
                 stderr=output,
                 start_new_session=True,
             )
-        if self._process.stdin is not None:
-            self._process.stdin.write(self._order)
-            self._process.stdin.flush()
+        try:
+            pipe = self._lifeline()
+            pipe.write(self._order)
+            pipe.flush()
+        except OSError as error:
+            log.warning("the forwarder died at its start (%s); %s says why", error, output.name)
+
+    def _lifeline(self) -> IO[bytes]:
+        if self._process is None or self._process.stdin is None:
+            raise BrokenPipeError("no forwarder runs")
+        return self._process.stdin
 
     def wait(self, timeout_seconds: float, tell: Callable[[list[Pending]], None]) -> list[Pending]:
         """Wait until everything arrived that can; return what did not.
@@ -208,8 +221,8 @@ class Forwarder:
         """
         if self._process is None:
             return
-        if self._process.stdin is not None:
-            self._process.stdin.close()
+        with contextlib.suppress(OSError):  # a dead forwarder has broken the pipe
+            self._lifeline().close()
         if not pending(self._home, self._study, self._trackers):
             try:
                 self._process.wait(timeout_seconds)
@@ -220,9 +233,9 @@ class Forwarder:
 
     def _let_go(self) -> None:
         """Close a forked child's copy of the pipe, so that it does not keep the forwarder waiting."""
-        if self._process is not None and self._process.stdin is not None:
-            self._process.stdin.close()
-            self._process.returncode = 0
+        if self._process is not None:
+            self._lifeline().close()
+            self._process.returncode = 0  # not our child: nothing to wait for
             self._process = None
 
 

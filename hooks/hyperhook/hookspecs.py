@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import pluggy
 
+from hyperhook.objective import Point
 from hyperhook.parameters import Params, Scalar
 from hyperhook.records import Artifact, StudyRecord, TrialRecord
 
@@ -158,12 +159,13 @@ class Decisions:
         """
 
     @hookspec(firstresult=True)
-    def should_stop(self, study: StudyRecord, trial: TrialRecord) -> bool | None:
+    def should_stop(self, study: StudyRecord, trial: TrialRecord, last: Point | None) -> bool | None:
         """Tell whether a running trial should end early. The first answer holds.
 
         Args:
             study: The study with all its trials.
             trial: The running trial; its value, step and epoch are those that it would end with if it stopped now.
+            last: The point of the objective that was logged last, so where the trial stands; None before its first.
 
         Returns:
             True to stop it as PRUNED, False to go on; None passes the question on.

@@ -12,6 +12,7 @@ import secrets
 import time
 from collections.abc import Callable
 
+from hyperhook.objective import Point
 from hyperhook.records import TrialRecord
 
 __all__ = ["Launch", "Silence"]
@@ -65,7 +66,7 @@ class Silence:
     def emit(self, trial: TrialRecord, event: object) -> None:
         """Drop an event."""
 
-    def should_stop(self, trial: TrialRecord) -> bool:
+    def should_stop(self, trial: TrialRecord, last: Point | None) -> bool:
         """Go on."""
         return False
 

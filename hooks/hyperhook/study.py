@@ -207,8 +207,9 @@ class Study:
             return None if found is None else Trial(found, Silence(), objective=self.objective, emits=False)
         self._begin()
         study = self.record()
-        if budget is not None and sum(_counts(trial) for trial in study.trials) >= budget:
-            return None
+        if budget is not None and _used(study) >= budget:
+            if not self._reap() or _used(study := self.record()) >= budget:
+                return None
         begun = self._workspace.begin(
             self.name, self._suggest(study), self._outlet.trackers, budget=budget, launch=self._launch.mark()
         )
@@ -331,10 +332,17 @@ class Study:
             return
         self._begun = True
         atexit.register(self.close)
-        for trial in self._workspace.reap(self.name, self._outlet.trackers):
-            log.warning("trial %s was running when its process died: marked as %s", trial.name, trial.state)
+        self._reap()
         self._outlet.announce(StudyStarted.of(self._record))
         self._manager.events.study_started(study=self.record())
+
+    def _reap(self) -> bool:
+        """End the trials whose process died; tell whether there were any."""
+        killed = self._workspace.reap(self.name, self._outlet.trackers)
+        for trial in killed:
+            log.warning("trial %s was running when its process died: marked as %s", trial.name, trial.state)
+            self._manager.events.trial_finished(trial=trial)
+        return bool(killed)
 
     def _finish(self) -> None:
         if self._begun:
@@ -392,6 +400,6 @@ class Study:
             self.attempt(trial, train)
 
 
-def _counts(trial: TrialRecord) -> bool:
-    """Tell whether a trial takes up a part of the budget."""
-    return trial.state.ended_by_itself or trial.state is TrialState.RUNNING
+def _used(study: StudyRecord) -> int:
+    """Return how much of its budget a study has used up: what ended by itself, and what still runs."""
+    return sum(trial.state.ended_by_itself or trial.state is TrialState.RUNNING for trial in study.trials)

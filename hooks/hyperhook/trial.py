@@ -15,7 +15,7 @@ from typing import Protocol, SupportsFloat
 
 from hyperhook.errors import MetricError, TrialStateError
 from hyperhook.events import ArtifactLogged, Event, MetricsLogged, ParamsLogged, StopRequested, finite
-from hyperhook.objective import Curve, Objective
+from hyperhook.objective import Curve, Objective, Point
 from hyperhook.parameters import Scalar
 from hyperhook.records import ArtifactKind, TrialRecord
 
@@ -28,7 +28,7 @@ class Sink(Protocol):
     def emit(self, trial: TrialRecord, event: Event) -> None:
         """Journal an event, then tell the listeners."""
 
-    def should_stop(self, trial: TrialRecord) -> bool:
+    def should_stop(self, trial: TrialRecord, last: Point | None) -> bool:
         """Ask the pruners."""
         ...
 
@@ -200,9 +200,9 @@ class Trial:
     def should_stop(self) -> bool:
         """Whether a pruner wants the trial to end now. Once True it stays True, and the trial ends as PRUNED."""
         if self._emits and not self._stop_requested and not self._record.state.is_finished:
-            self._stop_requested = self._sink.should_stop(self._so_far())
+            last = self.curve.last
+            self._stop_requested = self._sink.should_stop(self._so_far(), last)
             if self._stop_requested:
-                last = self.curve.last
                 self._sink.emit(self._record, StopRequested(time=time.time(), step=last.step if last else None))
         return self._stop_requested
 

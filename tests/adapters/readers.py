@@ -218,7 +218,10 @@ def _columns(row: dict[str, Any]) -> Iterator[tuple[str, int, int | None, float]
     step, epoch = row.pop("trainer/global_step"), row.pop("epoch", None)
     for name, value in row.items():
         if name not in ("_step", "_timestamp", "_runtime"):
-            yield name.removeprefix("%"), step, epoch, _number(value)
+            yield _OURS.sub("", name), step, epoch, _number(value)
+
+
+_OURS = re.compile(r"^%(?=%*(_step|_timestamp|_runtime|_wandb|trainer/global_step|hyperhook/))")
 
 
 def _number(value: Any) -> float:

@@ -13,7 +13,10 @@ import pytest
 from hyperhook import Artifact, HyperhookError, Space, StudyRecord, TrialState
 from hyperhook_adapters.mlflow import MLflow
 
-pytestmark = pytest.mark.usefixtures("offline")
+pytestmark = [
+    pytest.mark.usefixtures("offline"),
+    pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:DeprecationWarning"),  # MLflow on SQLAlchemy 2.1
+]
 
 
 @pytest.fixture(scope="module")
@@ -257,7 +260,26 @@ def test_two_hundred_params_and_a_long_one(tracker, new, forward, script, study,
 
 NAMES = [
     *("größe ✓", "a%b", "a@b", "a_0x25_b", "_0x", "a_0x4%", "__0x1_", "a b:c-d.e/f", "hyperhook/objective"),
-    *("/a", "a/", "a//b", "/", "//", ".", "..", "./a", "../a", "a/./b", "a/..", "...", ".a", "a.", "\n", "tab\t"),
+    *(
+        "/a",
+        "a/",
+        "a//b",
+        "/",
+        "//",
+        ".",
+        "..",
+        "./a",
+        "../a",
+        "a/./b",
+        "a/..",
+        "...",
+        "..a",
+        "a/..b",
+        ".a",
+        "a.",
+        "\n",
+        "tab\t",
+    ),
     "x" * 300,
     "x" * 301,
 ]

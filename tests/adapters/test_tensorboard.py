@@ -97,6 +97,16 @@ def test_a_batch_that_was_sent_and_not_confirmed_is_there_once(tracker, new, for
     assert same(read()[0], script, readers)
 
 
+def test_resume_drops_what_was_not_confirmed_at_once(tracker, new, forward, script, read, readers):
+    made, confirmed = script(), script()
+    for step in range(20):
+        made.log({"loss": 0.5}, step, 0)
+    forwarder = forward(tracker, made).send(5).send(10, confirm=False).restart(new()).send(2)
+    for step in range(forwarder.cursor - 1):
+        confirmed.log({"loss": 0.5}, step, 0)
+    assert same(read()[0], confirmed, readers)
+
+
 def test_a_batch_that_broke_off_in_the_middle_is_there_once(tracker, forward, training, read, readers):
     script = training().end()
     forward(tracker, script).send(10).send_without_flush(5).restart().send()
@@ -277,7 +287,7 @@ def test_tensorboards_own_table_shows_params_value_and_status(tracker, forward, 
         "",
         True,
         context.hparams_metadata(RequestContext(), ""),
-        context.hparams_from_data_provider(RequestContext(), ""),
+        context.hparams_from_data_provider(RequestContext(), "", None),
     )
     request = api_pb2.ListSessionGroupsRequest(
         start_index=0,

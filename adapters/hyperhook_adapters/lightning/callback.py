@@ -1,0 +1,280 @@
+"""The callback: what a Lightning trainer does becomes events of a trial."""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import multiprocessing
+import os
+from collections.abc import Callable, Mapping, Sequence
+from functools import wraps
+from typing import Any, Concatenate, ParamSpec
+
+from hyperhook import Study, Tracker, Trial, TrialState, current_trial
+from hyperhook_adapters.lightning.published import Checkpoints, LearningRates, Metrics, monitored_names
+
+__all__ = ["HyperhookCallback"]
+
+log = logging.getLogger("hyperhook")
+
+_P = ParamSpec("_P")
+
+
+def _harmless(
+    hook: Callable[Concatenate[HyperhookCallback, _P], None],
+) -> Callable[Concatenate[HyperhookCallback, _P], None]:
+    """Keep what goes wrong in a hook out of the fit; say it once."""
+
+    @wraps(hook)
+    def guarded(self: HyperhookCallback, /, *args: _P.args, **kwargs: _P.kwargs) -> None:
+        try:
+            hook(self, *args, **kwargs)
+        except Exception as error:
+            self._report(f"{type(error).__name__}: {error}")
+
+    return guarded
+
+
+class HyperhookCallback:
+    """Logs a trainer's metrics, params, learning rates and checkpoints into a trial, and stops it when pruned.
+
+    It works in both namespaces, ``lightning.pytorch`` and ``pytorch_lightning``, and imports neither.
+
+    What every ``self.log`` publishes arrives once, at its own step: the trainer's ``global_step`` as the batch began,
+    which is what Lightning's own loggers use. Validation and an epoch's end stand at the step of the last batch.
+
+    Args:
+        trial: The trial to log into; by default the current one (inside ``Study.run``). Where there is none, the
+            callback starts a run of its own, which ends when the process does, at the next fit, or by `close`.
+        study: For a run of its own: the study that it becomes a trial of.
+        trackers: For a run of its own: names or instances of the trackers.
+        plugins: For a run of its own: names or instances of the plugins.
+        home: For a run of its own: the home directory.
+
+    Example:
+        >>> trainer = L.Trainer(callbacks=[HyperhookCallback(trial)])  # doctest: +SKIP
+        >>> trainer = L.Trainer(callbacks=[HyperhookCallback(trackers=["mlflow"])])  # doctest: +SKIP
+    """
+
+    def __init__(
+        self,
+        trial: Trial | None = None,
+        *,
+        study: str = "runs",
+        trackers: Sequence[str | Tracker] = (),
+        plugins: Sequence[str | object] = (),
+        home: str | os.PathLike[str] | None = None,
+    ) -> None:
+        self._given = trial
+        self._options: dict[str, Any] = {"name": study, "trackers": trackers, "plugins": plugins, "home": home}
+        self._trial: Trial | None = trial
+        self._own: Study | None = None
+        self._own_trial: Trial | None = None
+        self._step: int | None = None
+        self._epoch = 0
+        self._metrics = Metrics()
+        self._rates = LearningRates()
+        self._pending_rates: dict[str, float] = {}
+        self._checkpoints = Checkpoints()
+        self._reported: set[str] = set()
+
+    @property
+    def trial(self) -> Trial | None:
+        """The trial that is being logged into; None before the first fit, and on silent ranks."""
+        return self._trial
+
+    def close(self) -> None:
+        """End a run that the callback started by itself; one that belongs to a study is ended by the study."""
+        study, trial, self._own = self._own, self._trial, None
+        if study is None or trial is None:
+            return
+        atexit.unregister(self.close)
+        if not trial.record.state.is_finished:
+            study.tell(trial)
+        study.close()
+
+    # What Lightning asks of a callback, beside the hooks.
+
+    @property
+    def state_key(self) -> str:
+        """The key of the callback's state in a checkpoint."""
+        return "HyperhookCallback"
+
+    _legacy_state_key = state_key
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return nothing: the trial's state is in its journal."""
+        return {}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take nothing."""
+
+    def __getattr__(self, name: str) -> Callable[..., None]:
+        """Answer the hooks that are not implemented here."""
+        if name.startswith("on_"):
+            return _nothing
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+
+    def setup(self, trainer: Any, pl_module: Any, stage: str) -> None:
+        """Find the trial, or start one; record the hyperparameters."""
+        if stage == "fit" and self._own is not None:
+            self.close()
+        self._open(trainer)
+        self._log_params(trainer, pl_module)
+
+    @_harmless
+    def on_train_start(self, trainer: Any, pl_module: Any) -> None:
+        """Stand where the trainer stands: behind what it resumed from."""
+        self._step, self._epoch = max(trainer.global_step - 1, 0), trainer.current_epoch
+
+    @_harmless
+    def on_train_epoch_start(self, trainer: Any, pl_module: Any) -> None:
+        """Take what the module logged as the last epoch ended."""
+        self._drain(trainer, before_batch=True)
+
+    @_harmless
+    def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
+        """Take what came late of the last batch; then go to this batch's step, and read its learning rates."""
+        self._drain(trainer, before_batch=True)
+        first = self._epoch != trainer.current_epoch or batch_idx == 0
+        self._step, self._epoch = trainer.global_step, trainer.current_epoch
+        self._pending_rates.update(self._rates.take(trainer.optimizers, everything=first))
+
+    @_harmless
+    def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+        """Log what the batch published."""
+        self._drain(trainer)
+
+    @_harmless
+    def on_validation_start(self, trainer: Any, pl_module: Any) -> None:
+        """Take what training published before validation does."""
+        self._drain(trainer)
+
+    @_harmless
+    def on_validation_batch_end(self, trainer: Any, *args: Any, **kwargs: Any) -> None:
+        """Log what a batch of validation published by itself."""
+        self._drain(trainer, evaluating=True)
+
+    def on_validation_end(self, trainer: Any, pl_module: Any) -> None:
+        """Log what validation published, and ask whether to stop."""
+        self._drain_safely(trainer)
+        if trainer.state.fn == "fit":
+            self._stop_if_asked(trainer)
+
+    @_harmless
+    def on_test_batch_end(self, trainer: Any, *args: Any, **kwargs: Any) -> None:
+        """Log what a batch of the test published by itself."""
+        self._drain(trainer, evaluating=True)
+
+    @_harmless
+    def on_test_end(self, trainer: Any, pl_module: Any) -> None:
+        """Log what the test published."""
+        self._drain(trainer)
+
+    def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
+        """Log what the epoch published, and ask whether to stop."""
+        self._drain_safely(trainer)
+        self._stop_if_asked(trainer)
+
+    @_harmless
+    def on_save_checkpoint(self, trainer: Any, pl_module: Any, checkpoint: Mapping[str, Any]) -> None:
+        """Remember that a checkpoint is about to be written."""
+        self._checkpoints.announce(max(int(checkpoint["global_step"]) - 1, 0))
+
+    @_harmless
+    def on_train_end(self, trainer: Any, pl_module: Any) -> None:
+        """Take what the module logged as the last epoch ended."""
+        self._drain(trainer)
+
+    @_harmless
+    def on_fit_end(self, trainer: Any, pl_module: Any) -> None:
+        """Take what is left."""
+        self._drain(trainer)
+
+    @_harmless
+    def on_exception(self, trainer: Any, pl_module: Any, exception: BaseException) -> None:
+        """Keep what was logged; end a run of our own as FAILED, or as KILLED by Ctrl-C."""
+        self._drain(trainer)
+        if self._own is not None and self._trial is not None and not self._trial.record.state.is_finished:
+            killed = not isinstance(exception, Exception)
+            text = ": ".join([type(exception).__name__, *str(exception).splitlines()[:1]])
+            self._own.tell(self._trial, state=TrialState.KILLED if killed else TrialState.FAILED, error=text)
+            self.close()
+
+    @_harmless
+    def teardown(self, trainer: Any, pl_module: Any, stage: str) -> None:
+        """Take the last checkpoint; in a process that ends with the fit, end a run of our own."""
+        self._take_checkpoints(trainer)
+        if self._own is not None and multiprocessing.parent_process() is not None:
+            self.close()  # a spawned rank runs no exit handlers
+
+    def _open(self, trainer: Any) -> None:
+        if not trainer.is_global_zero:
+            self._trial = None
+            return
+        self._trial = self._given or current_trial()
+        if self._trial is None:
+            if self._own is None:
+                self._own = Study(**self._options)
+                self._own_trial = self._own.ask()
+                atexit.register(self.close)
+            self._trial = self._own_trial
+
+    @_harmless
+    def _log_params(self, trainer: Any, pl_module: Any) -> None:
+        if self._trial is None:
+            return
+        for holder in (pl_module, trainer.datamodule):
+            if getattr(holder, "_log_hyperparams", False):  # save_hyperparameters(logger=False) keeps them private
+                self._trial.log_params(holder.hparams)
+
+    def _drain(self, trainer: Any, *, before_batch: bool = False, evaluating: bool = False) -> None:
+        """Log what was published since the last time, at the step and epoch where we stand.
+
+        Every rank reads, since reading may make ranks exchange values; only the one that logs has a trial.
+        """
+        if trainer.sanity_checking:
+            return
+        late = monitored_names(trainer.callbacks) if before_batch else ()
+        fresh = self._metrics.take(trainer.callback_metrics, late)
+        if evaluating:  # values of single batches are published to loggers only
+            fresh.update(self._metrics.take(trainer.logged_metrics))
+        for name in self._rates.names:
+            fresh.pop(name, None)
+        if self._trial is None:
+            return
+        if not before_batch:
+            fresh.update(self._pending_rates)
+            self._pending_rates.clear()
+        if fresh:
+            step = max(trainer.global_step - 1, 0) if self._step is None else self._step
+            self._trial.log(fresh, step=step, epoch=self._epoch)
+        self._take_checkpoints(trainer)
+
+    @_harmless
+    def _drain_safely(self, trainer: Any) -> None:
+        self._drain(trainer)
+
+    def _take_checkpoints(self, trainer: Any) -> None:
+        for file in self._checkpoints.take(trainer.checkpoint_callbacks):
+            if self._trial is not None:
+                self._trial.log_artifact(file.path, kind="checkpoint", step=file.step, score=file.score)
+
+    def _stop_if_asked(self, trainer: Any) -> None:
+        """Let rank zero decide, and all ranks stop together."""
+        if trainer.sanity_checking:
+            return
+        stop = self._trial is not None and self._trial.should_stop
+        if trainer.world_size > 1:
+            stop = trainer.strategy.reduce_boolean_decision(stop, all=False)
+        if stop:
+            trainer.should_stop = True
+
+    def _report(self, message: str) -> None:
+        if message not in self._reported:
+            self._reported.add(message)
+            log.error("the callback failed (%s); the fit goes on", message, exc_info=True)
+
+
+def _nothing(*args: Any, **kwargs: Any) -> None:
+    """Do nothing."""

@@ -1,0 +1,283 @@
+"""MLflow: a study is an experiment, a trial is a run.
+
+What is shown, and how:
+
+- A metric goes by `log_batch`, with the event's own time and the trainer's step. MLflow stores an identical (key, step,
+  timestamp, value) once, so that what is sent twice is there once. Its clock counts milliseconds: of two events that
+  agree in all four, the later one is moved on by a millisecond, and both are there.
+- ``epoch`` is the epoch of that step, unless the trial logs a metric of that name: then it is that metric.
+- NaN is kept; MLflow itself turns the infinities into ±1.797e308.
+- Params are texts. One above 6,000 characters is cut, and ends in how long it was.
+- MLflow refuses some names. What it refuses in a name (any character but letters, digits, space and ``_-./:``; a slash
+  at an end or before another one; the first dot of a part that is ``.`` or ``..``, and of two that begin the name) is
+  written as ``_0x…_`` with the character's code in hexadecimal, and so is a ``_`` before a ``0x``: the rule can be read
+  backwards. A name above 250 characters is cut and ends in its hash.
+- COMPLETE and PRUNED are FINISHED, since a pruned trial ended as it should; FAILED and KILLED are that. The tag
+  ``hyperhook.state`` has the exact word. More tags: ``hyperhook.trial_id``, ``hyperhook.number``,
+  ``hyperhook.objective`` and its ``hyperhook.objective_step`` and ``_epoch``, ``hyperhook.error``.
+- Files are not uploaded. A tag ``hyperhook.checkpoint.<name>`` or ``hyperhook.file.<name>`` says where one lies, with
+  its step and score.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, TypeVar
+
+from hyperhook import (
+    Artifact,
+    HyperhookError,
+    Scalar,
+    StudyRecord,
+    Tracker,
+    TrialRecord,
+    TrialState,
+    hookimpl,
+)
+
+__all__ = ["MLflow"]
+
+log = logging.getLogger("hyperhook.mlflow")
+
+_T = TypeVar("_T")
+
+_METRICS_PER_CALL, _TEXTS_PER_CALL = 1000, 100
+_NAME_LENGTH, _PARAM_LENGTH, _TAG_LENGTH = 250, 6000, 5000
+_STATUS = {
+    TrialState.COMPLETE: "FINISHED",
+    TrialState.PRUNED: "FINISHED",
+    TrialState.FAILED: "FAILED",
+    TrialState.KILLED: "KILLED",
+}
+_REFUSED = re.compile(
+    r"[^\w/. :-]"  # a character
+    r"|^/|/$|/(?=/)"  # a slash that a path would lose
+    r"|^\.(?=\.)|(?<![^/])\.(?=\.?(?:/|$))"  # dots that a path would resolve
+    r"|_(?=0x)"  # what looks like one of ours
+)
+
+
+@dataclass
+class _Run:
+    """What waits for the next flush of a trial."""
+
+    id: str
+    axis: tuple[Scalar, Scalar] = (None, None)
+    metrics: list[tuple[str, float, int, int]] = field(default_factory=list)
+    """Name, value, time in milliseconds, step."""
+    params: dict[str, str] = field(default_factory=dict)
+    tags: dict[str, str] = field(default_factory=dict)
+    end: tuple[str, int] | None = None
+    """Status, and time in milliseconds."""
+    moment: int = 0
+    points: set[tuple[str, str, int, int]] = field(default_factory=set)
+    """What was logged in this millisecond."""
+
+
+class MLflow(Tracker):
+    """Sends trials to an MLflow tracking server or database.
+
+    Args:
+        tracking_uri: Where to; by default what MLflow finds by itself: ``MLFLOW_TRACKING_URI``, or ``mlflow.db`` in the
+            current directory.
+
+    Example:
+        >>> study = Study("digits", space, trackers=[MLflow("http://localhost:5000")])  # doctest: +SKIP
+    """
+
+    requires: ClassVar[tuple[str, ...]] = ("mlflow",)
+
+    def __init__(self, tracking_uri: str | None = None) -> None:
+        self._tracking_uri = tracking_uri
+        self._client: Any = None
+        self._experiments: dict[str, str] = {}
+        self._runs: dict[str, _Run] = {}
+
+    @hookimpl
+    def study_started(self, study: StudyRecord) -> None:
+        """Make sure that there is an experiment."""
+        self._experiments.pop(study.name, None)
+        self._experiment(study.name)
+
+    @hookimpl
+    def trial_started(self, trial: TrialRecord) -> None:
+        """Find the trial's run, or create it."""
+        client = self._connect()
+        self._runs.pop(trial.id, None)
+        experiment = self._experiment(trial.study)
+        found = client.search_runs([experiment], f"tags.`hyperhook.trial_id` = '{trial.id}'", max_results=1)
+        if found:
+            run_id = found[0].info.run_id
+            if found[0].info.status != "RUNNING":
+                client.update_run(run_id, status="RUNNING")
+        else:
+            tags = {"hyperhook.trial_id": trial.id, "hyperhook.number": str(trial.number)}
+            created = client.create_run(experiment, _milliseconds(trial.started_time), tags, trial.name)
+            run_id = created.info.run_id
+        run = self._runs[trial.id] = _Run(run_id)
+        run.tags["hyperhook.state"] = str(trial.state)
+        run.params.update(_texts(trial.params))
+
+    @hookimpl
+    def params_logged(self, trial: TrialRecord, params: Mapping[str, Scalar]) -> None:
+        """Keep params for the next flush."""
+        self._run(trial).params.update(_texts(params))
+
+    @hookimpl
+    def metrics_logged(
+        self, trial: TrialRecord, metrics: Mapping[str, float], step: int, epoch: int | None, time: float
+    ) -> None:
+        """Keep metrics for the next flush, and the epoch where it is new."""
+        run, moment = self._run(trial), _milliseconds(time)
+        if moment != run.moment:
+            run.moment = moment
+            run.points.clear()
+        points = dict(metrics)
+        if "epoch" not in metrics and epoch is not None and run.axis != (step, epoch):
+            points["epoch"] = epoch
+            run.axis = (step, epoch)
+        for name, value in points.items():
+            at = moment
+            while (point := (name, str(value), step, at)) in run.points:
+                at += 1
+            run.points.add(point)
+            run.metrics.append((_name(name), float(value), at, step))
+
+    @hookimpl
+    def artifact_logged(self, trial: TrialRecord, artifact: Artifact) -> None:
+        """Keep a tag that says where the file lies."""
+        about = {"path": str(artifact.path), "step": artifact.step, "score": artifact.score}
+        self._run(trial).tags[_name(f"hyperhook.{artifact.kind}.{artifact.name}")] = json.dumps(about)
+
+    @hookimpl
+    def trial_finished(self, trial: TrialRecord) -> None:
+        """Keep the trial's end for the next flush."""
+        run = self._run(trial)
+        facts = {
+            "state": str(trial.state),
+            "objective": trial.value,
+            "objective_step": trial.step,
+            "objective_epoch": trial.epoch,
+            "error": trial.error,
+        }
+        run.tags.update({f"hyperhook.{key}": _cut(str(v), _TAG_LENGTH) for key, v in facts.items() if v is not None})
+        ended = trial.started_time if trial.finished_time is None else trial.finished_time
+        run.end = (_STATUS[trial.state], _milliseconds(ended))
+
+    def flush(self, trial: TrialRecord) -> Mapping[str, Scalar]:
+        """Send what was kept; return the run and the last step's epoch."""
+        from mlflow.entities import Metric, Param, RunTag
+
+        client, run = self._connect(), self._run(trial)
+        for texts in _chunks([Param(*item) for item in run.params.items()], _TEXTS_PER_CALL):
+            client.log_batch(run.id, params=texts)
+        for metrics in _chunks([Metric(*point) for point in run.metrics], _METRICS_PER_CALL):
+            client.log_batch(run.id, metrics=metrics)
+        for tags in _chunks([RunTag(*item) for item in run.tags.items()], _TEXTS_PER_CALL):
+            client.log_batch(run.id, tags=tags)
+        if run.end is not None:
+            client.set_terminated(run.id, *run.end)
+            del self._runs[trial.id]
+        for sent in (run.metrics, run.params, run.tags):
+            sent.clear()
+        step, epoch = run.axis
+        return {"run_id": run.id, "step": step, "epoch": epoch}
+
+    def resume(self, trial: TrialRecord, state: Mapping[str, Scalar]) -> bool:
+        """Go on with the run, if it is still there; what it has beyond `state` comes again, and is the same."""
+        from mlflow.exceptions import MlflowException
+
+        self._runs.pop(trial.id, None)
+        run_id = state.get("run_id")
+        if not isinstance(run_id, str):
+            return False
+        try:
+            info = self._connect().get_run(run_id).info
+        except MlflowException as error:
+            if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+                return False
+            raise
+        if info.lifecycle_stage != "active":
+            return False
+        self._runs[trial.id] = _Run(run_id, axis=(state.get("step"), state.get("epoch")))
+        return True
+
+    def close(self) -> None:
+        """Forget what was not sent."""
+        self._runs.clear()
+        self._client = None
+
+    def _connect(self) -> Any:
+        if self._client is None:
+            from mlflow import MlflowClient
+
+            self._client = MlflowClient(self._tracking_uri)
+        return self._client
+
+    def _run(self, trial: TrialRecord) -> _Run:
+        try:
+            return self._runs[trial.id]
+        except KeyError:
+            raise HyperhookError(
+                f"MLflow: trial {trial.name!r} is not open here; expected trial_started or resume first"
+            ) from None
+
+    def _experiment(self, study: str) -> str:
+        """Return the id of a study's experiment; one that is not there is created, a deleted one restored."""
+        if study not in self._experiments:
+            client, name = self._connect(), _shorten(study, 500)
+            found = client.get_experiment_by_name(name)
+            if found is None:
+                found = self._create(name)
+            if found.lifecycle_stage != "active":
+                log.warning("MLflow: experiment %r was deleted; restored, since its study goes on", name)
+                client.restore_experiment(found.experiment_id)
+            self._experiments[study] = found.experiment_id
+        return self._experiments[study]
+
+    def _create(self, name: str) -> Any:
+        from mlflow.exceptions import MlflowException
+
+        client = self._connect()
+        try:
+            return client.get_experiment(client.create_experiment(name))
+        except MlflowException:
+            found = client.get_experiment_by_name(name)
+            if found is None:
+                raise
+            return found  # another process was faster
+
+
+def _milliseconds(seconds: float) -> int:
+    return round(seconds * 1000)
+
+
+def _name(name: str) -> str:
+    """Return a name that MLflow takes; different ones for different names."""
+    return _shorten(_REFUSED.sub(lambda match: f"_0x{ord(match[0]):x}_", name), _NAME_LENGTH)
+
+
+def _shorten(name: str, length: int) -> str:
+    if len(name) <= length:
+        return name
+    return f"{name[: length - 17]}-{hashlib.sha256(name.encode()).hexdigest()[:16]}"
+
+
+def _texts(params: Mapping[str, Scalar]) -> dict[str, str]:
+    return {_name(name): _cut(str(value), _PARAM_LENGTH) for name, value in params.items()}
+
+
+def _cut(text: str, length: int) -> str:
+    """Return a text that is short enough; one that was cut says how long it was."""
+    note = f"… ({len(text)} characters)"
+    return text if len(text) <= length else text[: length - len(note)] + note
+
+
+def _chunks(items: Sequence[_T], size: int) -> Iterator[Sequence[_T]]:
+    for start in range(0, len(items), size):
+        yield items[start : start + size]

@@ -1,0 +1,368 @@
+"""The Lightning callback, in small real fits on the CPU."""
+
+from __future__ import annotations
+
+import csv
+import pickle
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+import torch
+
+import hyperhook as hh
+from hyperhook import Trial, TrialState
+from hyperhook_adapters.lightning import HyperhookCallback
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::UserWarning"),
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore::FutureWarning"),
+]
+
+Make = Callable[..., Any]
+
+
+def test_naming_it_imports_neither_lightning_nor_torch() -> None:
+    code = "import sys, hyperhook_adapters.lightning; print([m for m in sys.modules if m in ('lightning', 'torch')])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_each_metric_arrives_once_at_its_own_step(
+    namespace: ModuleType, make_trainer: Make, make_module: Make, recorder: Any, trial: Trial
+) -> None:
+    def train(self: Any, batch: Any, index: int) -> None:
+        self.log("constant", 7.0, logger=False)
+        if index == 1:
+            self.log("once", 3.0)
+
+    make_trainer(namespace, HyperhookCallback(trial)).fit(make_module(namespace, train=train))
+    assert recorder.points("constant") == [("constant", step, step // 4, 7.0) for step in range(8)]
+    assert recorder.points("once") == [("once", 1, 0, 3.0), ("once", 5, 1, 3.0)]
+
+
+def test_steps_and_epochs_keep_lightnings_longer_names(
+    pl: ModuleType, make_trainer: Make, make_module: Make, recorder: Any, trial: Trial
+) -> None:
+    def train(self: Any, batch: Any, index: int) -> None:
+        self.log("loss", float(index), on_step=True, on_epoch=True)
+
+    make_trainer(pl, HyperhookCallback(trial), max_epochs=1).fit(make_module(pl, train=train))
+    assert recorder.points() == [*(("loss_step", s, 0, float(s)) for s in range(4)), ("loss_epoch", 3, 0, 1.5)]
+
+
+def test_what_hooks_log_late_stands_at_the_step_that_it_belongs_to(
+    pl: ModuleType, make_trainer: Make, make_module: Make, recorder: Any, trial: Trial
+) -> None:
+    module = make_module(
+        pl,
+        on_train_batch_end=lambda self, *args: self.log("late_batch", float(self.global_step)),
+        on_train_epoch_end=lambda self: self.log("late_epoch", float(self.current_epoch)),
+    )
+    make_trainer(pl, HyperhookCallback(trial)).fit(module)
+    assert recorder.points("late_batch") == [("late_batch", s, s // 4, s + 1.0) for s in range(8)]
+    assert recorder.points("late_epoch") == [("late_epoch", 3, 0, 0.0), ("late_epoch", 7, 1, 1.0)]
+
+
+def test_validation_stands_at_the_last_batch_also_within_an_epoch(
+    pl: ModuleType, make_trainer: Make, make_module: Make, recorder: Any, trial: Trial
+) -> None:
+    def validate(self: Any, batch: Any, index: int) -> None:
+        self.log("val", 1.0)
+        self.log("each", float(index), on_step=True, on_epoch=False)
+
+    trainer = make_trainer(pl, HyperhookCallback(trial), val_check_interval=2, num_sanity_val_steps=2)
+    trainer.fit(make_module(pl, validate=validate))
+    assert recorder.points("val") == [("val", step, epoch, 1.0) for step, epoch in ((1, 0), (3, 0), (5, 1), (7, 1))]
+    assert recorder.points("each")[:2] == [("each", 1, 0, 0.0), ("each", 1, 0, 1.0)]
+
+
+def test_several_validation_loaders_keep_their_suffixes(
+    pl: ModuleType, make_trainer: Make, make_module: Make, make_loader: Make, recorder: Any, trial: Trial
+) -> None:
+    module = make_module(
+        pl, validate=lambda self, batch, index: self.log("val", 1.0), val_loaders=[make_loader(1), make_loader(2)]
+    )
+    make_trainer(pl, HyperhookCallback(trial), max_epochs=1).fit(module)
+    assert recorder.points() == [("val/dataloader_idx_0", 3, 0, 1.0), ("val/dataloader_idx_1", 3, 0, 1.0)]
+
+
+def test_torchmetrics_and_dictionaries(
+    pl: ModuleType, make_trainer: Make, make_module: Make, recorder: Any, trial: Trial
+) -> None:
+    from torchmetrics import MeanMetric
+
+    def train(self: Any, batch: Any, index: int) -> None:
+        self.mean(float(index))
+        self.log("mean", self.mean, on_step=False, on_epoch=True)
+        self.log_dict({"a": 1.0, "b": 2.0})
+
+    module = make_module(pl, train=train)
+    module.mean = MeanMetric()
+    make_trainer(pl, HyperhookCallback(trial)).fit(module)
+    assert recorder.points("mean") == [("mean", 3, 0, 1.5), ("mean", 7, 1, 1.5)]
+    assert recorder.points("a") == [("a", step, step // 4, 1.0) for step in range(8)]
+
+
+def test_accumulated_batches_stand_at_the_optimizer_step_that_they_are_part_of(
+    pl: ModuleType, make_trainer: Make, make_module: Make, recorder: Any, trial: Trial
+) -> None:
+    module = make_module(pl, train=lambda self, batch, index: self.log("index", float(index)))
+    make_trainer(pl, HyperhookCallback(trial), accumulate_grad_batches=2, max_epochs=1).fit(module)
+    assert recorder.points() == [("index", index // 2, 0, float(index)) for index in range(4)]
+
+
+@pytest.mark.parametrize(("interval", "expected"), [("step", {0: 1.0, 1: 0.5, 2: 0.25, 3: 0.125}), ("epoch", {0: 1.0})])
+def test_learning_rates_are_those_that_were_used(
+    pl: ModuleType,
+    make_trainer: Make,
+    make_module: Make,
+    recorder: Any,
+    trial: Trial,
+    interval: str,
+    expected: dict[int, float],
+) -> None:
+    def optimizer(module: Any) -> Any:
+        sgd = torch.optim.SGD(module.parameters(), 1.0)
+        return [sgd], [{"scheduler": torch.optim.lr_scheduler.ExponentialLR(sgd, 0.5), "interval": interval}]
+
+    make_trainer(pl, HyperhookCallback(trial), max_epochs=1).fit(make_module(pl, optimizer=optimizer))
+    assert recorder.points("lr-SGD") == [("lr-SGD", step, 0, rate) for step, rate in expected.items()]
+
+
+def test_parameter_groups_have_learning_rates_of_their_own(
+    pl: ModuleType, make_trainer: Make, make_module: Make, recorder: Any, trial: Trial
+) -> None:
+    def optimizer(module: Any) -> Any:
+        return torch.optim.Adam([{"params": [module.layer.weight], "lr": 0.1}, {"params": [module.layer.bias]}], lr=0.2)
+
+    make_trainer(pl, HyperhookCallback(trial), max_epochs=1).fit(make_module(pl, optimizer=optimizer))
+    rates = recorder.points("lr-Adam/pg1", "lr-Adam/pg2")
+    assert rates == [("lr-Adam/pg1", 0, 0, 0.1), ("lr-Adam/pg2", 0, 0, 0.2)]
+
+
+@pytest.mark.parametrize("monitored", [False, True])
+def test_the_same_points_as_lightnings_own_logger(
+    pl: ModuleType,
+    make_trainer: Make,
+    make_module: Make,
+    recorder: Any,
+    trial: Trial,
+    tmp_path: Path,
+    monitored: bool,
+) -> None:
+    from lightning.pytorch.callbacks import LearningRateMonitor
+    from lightning.pytorch.loggers import CSVLogger
+
+    def train(self: Any, batch: Any, index: int) -> None:
+        self.log("loss", float(self.global_step) ** 0.5, on_epoch=True)
+
+    trainer = make_trainer(
+        pl,
+        HyperhookCallback(trial),
+        logger=CSVLogger(tmp_path),
+        log_every_n_steps=1,
+        callbacks=[LearningRateMonitor()] if monitored else [],
+    )
+    module = make_module(pl, train=train, validate=lambda self, batch, index: self.log("val", float(index)))
+    trainer.fit(module)
+    with open(Path(trainer.logger.log_dir) / "metrics.csv") as file:
+        rows = list(csv.DictReader(file))
+    wanted = {
+        (name, int(row["step"]), float(value))
+        for row in rows
+        for name, value in row.items()
+        if value and name not in ("step", "epoch") and not name.startswith("lr-")
+    }
+    points = recorder.points()
+    assert {(name, step, value) for name, step, _, value in points} == wanted
+    assert len(points) == len(wanted)
+    assert recorder.points("lr-SGD") == [("lr-SGD", 0, 0, 1e-3), ("lr-SGD", 4, 1, 1e-3)]
+
+
+def test_hyperparameters_that_the_module_saved(
+    pl: ModuleType, make_trainer: Make, make_module: Make, recorder: Any, trial: Trial
+) -> None:
+    make_trainer(pl, HyperhookCallback(trial), max_epochs=1).fit(make_module(pl))
+    assert recorder.params() == {"width": 1}
+
+
+def test_checkpoints_are_there_when_they_are_announced(
+    namespace: ModuleType, make_trainer: Make, make_module: Make, recorder: Any, trial: Trial, tmp_path: Path
+) -> None:
+    class Seen:
+        should_stop = recorder.should_stop
+
+        def emit(self, record: Any, event: Any) -> None:
+            assert not hasattr(event, "path") or Path(event.path).exists()
+            recorder.emit(record, event)
+
+    import importlib
+
+    checkpoint = importlib.import_module(f"{namespace.__name__}.callbacks").ModelCheckpoint(
+        dirpath=tmp_path, monitor="val", save_top_k=2, save_last=True
+    )
+    module = make_module(namespace, validate=lambda self, b, i: self.log("val", 1.0 / (1 + self.current_epoch)))
+    loud = Trial(trial.record, Seen())
+    trainer = make_trainer(
+        namespace, HyperhookCallback(loud), callbacks=[checkpoint], enable_checkpointing=True, max_epochs=3
+    )
+    trainer.fit(module)
+    best = [(file.step, file.score) for file in recorder.checkpoints() if file.name != "last.ckpt"]
+    assert best == [(3, 1.0), (7, 0.5), (11, pytest.approx(1 / 3))]
+    assert [file.step for file in recorder.checkpoints() if file.name == "last.ckpt"] == [3, 7, 11]
+
+
+def test_a_resumed_fit_goes_on_counting(
+    pl: ModuleType, make_trainer: Make, make_module: Make, recorder: Any, trial: Trial, tmp_path: Path
+) -> None:
+    def module() -> Any:
+        return make_module(pl, train=lambda self, batch, index: self.log("loss", 1.0))
+
+    first = make_trainer(pl, HyperhookCallback(trial), max_epochs=1)
+    first.fit(module())
+    first.save_checkpoint(tmp_path / "resume.ckpt")
+    make_trainer(pl, HyperhookCallback(trial), max_epochs=2).fit(module(), ckpt_path=tmp_path / "resume.ckpt")
+    assert [(step, epoch) for _, step, epoch, _ in recorder.points()] == [(step, step // 4) for step in range(8)]
+
+
+def test_test_and_validate_after_the_fit_stand_behind_it(
+    pl: ModuleType, make_trainer: Make, make_module: Make, recorder: Any, trial: Trial
+) -> None:
+    module = make_module(pl, validate=lambda self, batch, index: self.log("val", 1.0))
+    trainer = make_trainer(pl, HyperhookCallback(trial), max_epochs=1)
+    trainer.fit(module)
+    trainer.validate(module, verbose=False)
+    trainer.test(module, verbose=False)
+    assert recorder.points() == [("val", 3, 0, 1.0), ("val", 3, 0, 1.0), ("test", 3, 0, 0.5)]
+
+
+def test_pruning_ends_the_fit_cleanly(
+    namespace: ModuleType, make_trainer: Make, make_module: Make, recorder: Any, trial: Trial
+) -> None:
+    recorder.stops = lambda record, last: last.step >= 7
+    module = make_module(namespace, validate=lambda self, batch, index: self.log("val", 1.0))
+    trainer = make_trainer(namespace, HyperhookCallback(trial), max_epochs=50)
+    trainer.fit(module)
+    assert trainer.current_epoch == 2
+    assert trainer.state.finished
+    assert trial.stop_requested
+
+
+def test_what_goes_wrong_in_the_callback_is_said_once_and_the_fit_goes_on(
+    pl: ModuleType, make_trainer: Make, make_module: Make, trial: Trial, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Broken:
+        def emit(self, record: Any, event: Any) -> None:
+            raise RuntimeError("no room")
+
+        def should_stop(self, record: Any, last: Any) -> bool:
+            return False
+
+    module = make_module(pl, train=lambda self, batch, index: self.log("loss", 1.0))
+    trainer = make_trainer(pl, HyperhookCallback(Trial(trial.record, Broken())))
+    trainer.fit(module)
+    assert trainer.state.finished
+    assert [record.message for record in caplog.records if "no room" in record.message] == [
+        "the callback failed (RuntimeError: no room); the fit goes on"
+    ]
+
+
+def test_it_finds_the_current_trial(pl: ModuleType, make_trainer: Make, make_module: Make, tmp_path: Path) -> None:
+    def train(trial: Trial) -> None:
+        module = make_module(pl, train=lambda self, batch, index: self.log("loss", 0.5))
+        make_trainer(pl, HyperhookCallback(), max_epochs=1).fit(module)
+
+    study = hh.Study("s", objective=hh.Minimize("loss"), home=tmp_path)
+    study.run(train, trials=1, progress=False)
+    assert (study.best.value, study.best.step, study.best.epoch) == (0.5, 0, 0)
+
+
+def test_a_run_of_its_own_without_a_study(
+    pl: ModuleType, make_trainer: Make, make_module: Make, tmp_path: Path
+) -> None:
+    callback = HyperhookCallback(study="alone", home=tmp_path)
+    module = make_module(pl, train=lambda self, batch, index: self.log("loss", 0.5))
+    for _ in range(2):
+        make_trainer(pl, callback, max_epochs=1).fit(module)
+    states = [trial.state for trial in hh.Study("alone", home=tmp_path).trials]
+    assert states == [TrialState.COMPLETE, TrialState.RUNNING]
+    callback.close()
+    assert [trial.state for trial in hh.Study("alone", home=tmp_path).trials] == [TrialState.COMPLETE] * 2
+
+
+def test_a_script_ends_its_own_run_by_ending(tmp_path: Path) -> None:
+    script = """
+import lightning as L
+from lightning.pytorch.demos.boring_classes import BoringModel
+from hyperhook_adapters.lightning import HyperhookCallback
+
+options = dict(accelerator="cpu", logger=False, enable_progress_bar=False, enable_checkpointing=False)
+trainer = L.Trainer(max_steps=2, callbacks=[HyperhookCallback()], **options)
+trainer.fit(BoringModel())
+"""
+    subprocess.run([sys.executable, "-c", script], cwd=tmp_path, check=True, capture_output=True, timeout=120)
+    (trial,) = hh.Study("runs", home=tmp_path / ".hyperhook").trials
+    assert trial.state is TrialState.COMPLETE
+
+
+@pytest.mark.parametrize(
+    ("error", "state", "raised"),
+    [(ValueError("bad batch"), TrialState.FAILED, ValueError), (KeyboardInterrupt(), TrialState.KILLED, SystemExit)],
+)
+def test_exceptions_and_ctrl_c_end_a_run_of_its_own(
+    pl: ModuleType,
+    make_trainer: Make,
+    make_module: Make,
+    tmp_path: Path,
+    error: BaseException,
+    state: TrialState,
+    raised: type[BaseException],
+) -> None:
+    def train(self: Any, batch: Any, index: int) -> None:
+        self.log("loss", 1.0)
+        if index == 2:
+            raise error
+
+    with pytest.raises(raised):
+        make_trainer(pl, HyperhookCallback(home=tmp_path)).fit(make_module(pl, train=train))
+    (trial,) = hh.Study("runs", home=tmp_path).trials
+    assert trial.state is state
+    assert trial.error is not None
+    assert trial.error.startswith(type(error).__name__)
+
+
+@pytest.mark.parametrize(
+    ("error", "state"), [(ValueError("bad batch"), TrialState.FAILED), (KeyboardInterrupt(), TrialState.KILLED)]
+)
+def test_exceptions_and_ctrl_c_in_a_studys_trial(
+    pl: ModuleType, make_trainer: Make, make_module: Make, tmp_path: Path, error: BaseException, state: TrialState
+) -> None:
+    def train(self: Any, batch: Any, index: int) -> None:
+        raise error
+
+    study = hh.Study("s", objective=hh.Minimize("loss"), home=tmp_path)
+    trial = study.ask()
+
+    def fit(trial: Trial) -> None:
+        make_trainer(pl, HyperhookCallback(trial)).fit(make_module(pl, train=train))
+
+    if state is TrialState.FAILED:
+        study.attempt(trial, fit)
+    else:
+        with pytest.raises(SystemExit):
+            study.attempt(trial, fit)
+    assert study.trials[0].state is state
+
+
+def test_it_can_be_pickled(trial: Trial) -> None:
+    copy = pickle.loads(pickle.dumps(HyperhookCallback(study="s", trackers=["tensorboard"])))
+    assert copy.state_dict() == {}
+    assert copy.on_predict_start(None, None) is None
+    with pytest.raises(AttributeError, match="no attribute 'misspelled'"):
+        _ = copy.misspelled
