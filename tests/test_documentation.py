@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -52,3 +56,35 @@ def test_the_error_in_the_plugin_guide_is_the_one_that_is_raised() -> None:
     with pytest.raises(hh.HyperhookError) as raised:
         Manager([StopBelowChance()])
     assert f"HookError: {raised.value}" in (ROOT / "docs/writing-a-plugin.md").read_text()
+
+
+def test_the_readme_runs_from_top_to_bottom(tmp_path: Path) -> None:
+    script = tmp_path / "readme.py"
+    script.write_text("\n".join(blocks("README.md")))
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "examples"), "WANDB_MODE": "offline"}
+    done = subprocess.run(
+        [sys.executable, str(script)], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=170
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "at step" in done.stdout
+    states = {
+        name: Counter(trial.state.value for trial in hh.Study(name, home=tmp_path / ".hyperhook").trials)
+        for name in ("runs", "parabola")
+    }
+    assert states == {"runs": {"COMPLETE": 1}, "parabola": {"COMPLETE": 4}}
+    shown = subprocess.run(
+        [sys.executable, "-m", "hyperhook", "show", "digits-cnn"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert shown.stdout.count("COMPLETE") == 5
+    assert len(list((tmp_path / "wandb").glob("offline-run-*"))) == 5
+    assert len(list((tmp_path / "runs" / "digits-cnn").glob("digits-cnn-*"))) == 5
+
+
+def test_the_readme_shows_running_code_by_line_thirty() -> None:
+    lines = (ROOT / "README.md").read_text().splitlines()[:30]
+    code = lines[lines.index("```python") + 1 : len(lines) - lines[::-1].index("```") - 1]
+    assert len([line for line in code if line.strip()]) >= 15
