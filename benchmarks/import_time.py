@@ -1,4 +1,4 @@
-"""How long a fresh interpreter takes for ``import hyperhook``, beside one that imports nothing and one that imports torch.
+"""How long a fresh interpreter takes for ``import hyperhook``, beside ``import pluggy`` and ``import torch``.
 
     python benchmarks/import_time.py [--rounds 15]
 

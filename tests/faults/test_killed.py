@@ -1,7 +1,7 @@
 """SIGKILL to the trainer, to its forwarder, or to both, at random moments; then the same command again.
 
-Whatever dies, the study ends with its budget, no finished trial is lost or run twice, each killed one is marked, and the
-tracker holds every point that `Trial.log` returned from, once.
+Whatever dies, the study ends with its budget, no finished trial is lost or run twice, each killed one is marked, and
+the tracker holds every point that `Trial.log` returned from, once.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ from hyperhook import Scalar, Tracker, TrialRecord, hookimpl
 
 
 class JsonLines(Tracker):
-    """Writes ``<folder>/<trial name>.jsonl``. A repeat changes nothing: `resume` cuts the file where it was confirmed."""
+    """Writes ``<folder>/<trial name>.jsonl``; `resume` cuts the file behind what was confirmed, so nothing is twice."""
 
     def __init__(self, folder: str = "jsonl") -> None:
         self.folder = Path(folder)
