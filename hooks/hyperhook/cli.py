@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from hyperhook.errors import HyperhookError, StudyError
+from hyperhook.errors import HyperhookError, PluginError, StudyError, UnknownPluginError
 from hyperhook.forwarder import deliver
 from hyperhook.home import Home
 from hyperhook.hookspecs import Decisions
@@ -88,8 +88,8 @@ def sync(
     """Deliver what did not reach the trackers yet; with --to, also to trackers that were never named."""
     workspace = _open(home)
     record = workspace.store.study(study)
-    names = to or workspace.home.trackers(study)
-    trackers: dict[str, Tracker] = dict(load_tracker(name) for name in names)
+    names = to or [name for name in workspace.home.trackers(study) if workspace.home.posted(study, name)]
+    trackers: dict[str, Tracker] = dict(map(_load, names))
     for name in to or ():
         for trial in record.trials:
             workspace.home.post(study, name, trial.id)
@@ -101,6 +101,15 @@ def sync(
     )
     if left:
         raise typer.Exit(1)
+
+
+def _load(name: str) -> tuple[str, Tracker]:
+    try:
+        return load_tracker(name)
+    except UnknownPluginError as error:
+        raise PluginError(
+            f"{error}; a tracker that was given as an instance is sent for by the script that makes it: study.flush()"
+        ) from None
 
 
 def _describe(entry: EntryPoint) -> tuple[str, str, str, str]:

@@ -141,7 +141,6 @@ class Projection:
         self._cursor = Cursor()
         self._record: TrialRecord | None = None
         self._opened = False
-        self._complete = False
 
     @property
     def cursor(self) -> Cursor:
@@ -175,13 +174,13 @@ class Projection:
             for batch in _batches(read(self._journal, start), self._delivery.tracker.batch_size):
                 for event, _ in batch:
                     self._record = self._delivery.send(self._record, event)
-                    self._complete = self._is_study or isinstance(event, TrialFinished)
                 self._confirm(batch[-1][1])
         except BaseException as error:
             self._opened = False
             self._save(msgspec.structs.replace(self._cursor, error=f"{type(error).__name__}: {error}"))
             raise
-        return self._complete and self._is_done()
+        ended = self._is_study or (self._record is not None and self._record.state.is_finished)
+        return ended and self._is_done()
 
     def deliver_or_report(self) -> bool:
         """Deliver where nobody tries again by itself: a failure is logged, once as long as it stays the same."""
@@ -203,17 +202,16 @@ class Projection:
 
     def _open(self) -> int:
         """Make the tracker stand where the cursor stands, or at the beginning; return where."""
-        self._record, self._complete = None, self._is_study
+        self._record = None
         if self._is_study or not self._cursor.offset:
             return self._cursor.offset
         for event, offset in read(self._journal):
             if offset > self._cursor.offset:
                 break
             self._record = trial_after(self._record, event)
-            self._complete = isinstance(event, TrialFinished)
         if self._record is not None and self._delivery.tracker.resume(self._record, self._cursor.state):
             return self._cursor.offset
-        self._record, self._complete = None, False
+        self._record = None
         return 0
 
     def _confirm(self, offset: int) -> None:

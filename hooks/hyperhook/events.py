@@ -189,19 +189,20 @@ def decode(line: bytes) -> Event | None:
     """
     try:
         event = _decoder.decode(line)
-    except msgspec.ValidationError as error:
-        found = msgspec.json.decode(line)
-        _check_schema(found.get("schema", 0) if isinstance(found, dict) else 0)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        try:
+            found = msgspec.json.decode(line)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            return None
+        _check_schema(found.get("schema") if isinstance(found, dict) else None)
         raise JournalError(f"not an event: {line[:80]!r} ({error}); is the file a journal?") from None
-    except msgspec.DecodeError:
-        return None
     if isinstance(event, TrialStarted | StudyStarted):
         _check_schema(event.schema)
     return event
 
 
-def _check_schema(schema: int) -> None:
-    if schema > SCHEMA:
+def _check_schema(schema: object) -> None:
+    if isinstance(schema, int) and schema > SCHEMA:
         raise JournalError(f"the journal has schema {schema}, this hyperhook reads up to {SCHEMA}; update hyperhook")
 
 

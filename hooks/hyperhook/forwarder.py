@@ -16,7 +16,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import IO, BinaryIO
 
@@ -91,7 +91,11 @@ class Courier(threading.Thread):
         """Empty the outbox again and again."""
         while True:
             ending = self._ending.is_set()
-            left = self._round()
+            try:
+                left = self._round()
+            except OSError:  # the home itself: a full disk, too many open files
+                log.exception("%s: the outbox cannot be read or written", self._delivery.name)
+                left = 1
             if ending and (not left or time.monotonic() - self._moved > PATIENCE_SECONDS):
                 break
             if ending:
@@ -272,8 +276,7 @@ def deliver(workspace: Workspace, study: str, trackers: Mapping[str, Tracker]) -
         study: Name of the study.
         trackers: The trackers, by the names of their cursors.
     """
-    for trial in workspace.reap(study, trackers):
-        log.warning("trial %s was running when its process died: marked as %s", trial.name, trial.state)
+    _reap(workspace, study, trackers)
     couriers = [Courier(Delivery(name, tracker), workspace.home, study) for name, tracker in trackers.items()]
     for courier in couriers:
         courier.end()
@@ -296,12 +299,19 @@ def main(lifeline: BinaryIO) -> None:
     for courier in couriers:
         courier.start()
     lifeline.read()
-    for trial in Workspace(order.home).reap(order.study, order.trackers):
-        log.warning("trial %s was running when its process died: marked as %s", trial.name, trial.state)
+    workspace = Workspace(order.home)
+    _reap(workspace, order.study, order.trackers)
     for courier in couriers:
         courier.end()
     for courier in couriers:
-        courier.join()
+        while courier.is_alive():
+            courier.join(POLL_SECONDS)
+            _reap(workspace, order.study, order.trackers)  # a process that ends drops the pipe before its locks
+
+
+def _reap(workspace: Workspace, study: str, trackers: Iterable[str]) -> None:
+    for trial in workspace.reap(study, trackers):
+        log.warning("trial %s was running when its process died: marked as %s", trial.name, trial.state)
 
 
 if __name__ == "__main__":

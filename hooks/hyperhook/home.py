@@ -9,14 +9,17 @@
       studies/<study>/journal.jsonl      when processes began and ended their work on a study
       running/<trial id>                 locked by the process that runs the trial; the lock dies with it
       outbox/<study>/<tracker>/<item>    what still has to reach a tracker: trials, and the study itself
+      launches/<mark>                    a run ended: the ranks that follow it stop waiting for trials
       logs/                              what forwarders had to say
 """
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import hashlib
 import os
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote, unquote
@@ -41,50 +44,66 @@ class Lock:
         True
     """
 
-    _held: dict[Path, tuple[int, int]] = {}  # noqa: RUF012 - one per process: POSIX locks belong to the process
+    # One of each per process: POSIX locks belong to the process, and closing any descriptor of the file drops them.
+    _held: dict[Path, tuple[int, int]] = {}  # noqa: RUF012
+    _turn = threading.Lock()
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
     def acquire(self) -> bool:
         """Take the lock without waiting; tell whether this call took it."""
-        if self._is_ours():
-            return False
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o644)
-        try:
-            fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            os.close(descriptor)
-            return False
-        self._held[self.path] = (os.getpid(), descriptor)
-        return True
+        with self._turn:
+            if self._is_ours():
+                return False
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o644)
+            try:
+                fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if not os.path.samestat(os.fstat(descriptor), os.stat(self.path)):
+                    raise FileNotFoundError  # another file of that name by now
+            except OSError as error:
+                os.close(descriptor)
+                if error.errno in (errno.EACCES, errno.EAGAIN, errno.ENOENT):
+                    return False
+                raise
+            self._held[self.path] = (os.getpid(), descriptor)
+            return True
 
     def release(self, *, remove: bool = False) -> None:
         """Give the lock back, if this process has it; `remove` deletes its file first."""
-        if self._is_ours():
-            if remove:
-                self.path.unlink(missing_ok=True)
-            os.close(self._held.pop(self.path)[1])
+        with self._turn:
+            if self._is_ours():
+                if remove:
+                    self.path.unlink(missing_ok=True)
+                os.close(self._held.pop(self.path)[1])
 
     def is_held(self) -> bool:
         """Tell whether a live process has the lock."""
-        if self._is_ours():
-            return True
-        try:
-            descriptor = os.open(self.path, os.O_RDWR)
-        except FileNotFoundError:
+        with self._turn:
+            if self._is_ours():
+                return True
+            try:
+                descriptor = os.open(self.path, os.O_RDWR)
+            except FileNotFoundError:
+                return False
+            try:
+                fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                return True
+            finally:
+                os.close(descriptor)
             return False
-        try:
-            fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            return True
-        finally:
-            os.close(descriptor)
-        return False
+
+    @classmethod
+    def _after_fork(cls) -> None:
+        cls._turn = threading.Lock()  # another thread of the parent may have had it
 
     def _is_ours(self) -> bool:
         return self._held.get(self.path, (0, 0))[0] == os.getpid()
+
+
+os.register_at_fork(after_in_child=Lock._after_fork)
 
 
 class Home:
@@ -95,7 +114,7 @@ class Home:
     """
 
     def __init__(self, path: str | os.PathLike[str] | None = None) -> None:
-        self.path = Path(path or os.environ.get("HYPERHOOK_HOME") or ".hyperhook").absolute()
+        self.path = Path(path or os.environ.get("HYPERHOOK_HOME") or ".hyperhook").resolve()  # locks go by the path
 
     def create(self) -> None:
         """Make the directory, so that what follows can write there.
@@ -121,6 +140,11 @@ class Home:
     def database(self) -> Path:
         """The SQLite store."""
         return self.path / "hyperhook.db"
+
+    @property
+    def launches(self) -> Path:
+        """Where processes that lead others mark the runs that they ended."""
+        return self.path / "launches"
 
     @property
     def logs(self) -> Path:

@@ -192,6 +192,11 @@ class Manager:
             raise HookError(_explain(name, plugin, error)) from None
         except ValueError as error:
             raise PluginError(f"plugin {name}: named twice ({error})") from None
+        for hook in _names_of(TrialEvents):
+            for impl in self.implementations(hook):
+                if impl.plugin is plugin and (impl.wrapper or impl.hookwrapper):
+                    self._pm.unregister(plugin)
+                    raise HookError(f"plugin {name}: {hook} is an event, which nobody can wrap; drop wrapper=True")
         if not self._pm.get_hookcallers(plugin):
             self._pm.unregister(plugin)
             raise HookError(

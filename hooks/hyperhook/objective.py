@@ -123,7 +123,7 @@ class Curve:
 
         Raises:
             ObjectiveError: The metric was never logged.
-        NotFiniteError: Its value is NaN or infinite.
+            NotFiniteError: Its value is NaN or infinite.
         """
         if self.objective is None:
             raise ObjectiveError("the study has no objective; give it one: objective=hh.Maximize('val_acc')")
@@ -163,7 +163,7 @@ def as_value(value: object) -> float:
         )
     try:
         number = float(value)
-    except (TypeError, ValueError, RuntimeError) as error:
+    except (TypeError, ValueError, OverflowError, RuntimeError) as error:
         raise ObjectiveError(
             f"the training function returned a {type(value).__name__} that is not one number ({error})"
         ) from None

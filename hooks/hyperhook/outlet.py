@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from hyperhook.delivery import Delivery, Projection
 from hyperhook.events import StudyFinished, StudyStarted
-from hyperhook.forwarder import Forwarder
+from hyperhook.forwarder import Forwarder, pending
 from hyperhook.home import STUDY_ITEM, Home
 from hyperhook.journal import Journal
 from hyperhook.progress import Delivering
@@ -73,9 +73,11 @@ class Outlet:
             Whether all trackers have everything of the trials that ended.
         """
         if self._forwarder is None:
-            return True
-        with Delivering() as shown:
-            left = self._forwarder.wait(timeout_seconds, shown)
+            self._deliver_inline()
+            left = pending(self._home, self._study, self.trackers)
+        else:
+            with Delivering() as shown:
+                left = self._forwarder.wait(timeout_seconds, shown)
         for row in left:
             reason = f" ({row.error})" if row.error else ""
             log.warning(
@@ -87,6 +89,15 @@ class Outlet:
                 self._study,
             )
         return not left
+
+    def _deliver_inline(self) -> None:
+        """Try once what did not arrive when it happened, or in a process that died."""
+        for delivery in self._inline:
+            for item in self._home.posted(self._study, delivery.name):
+                projection = Projection(delivery, self._home, self._study, item)
+                if projection.acquire():
+                    projection.deliver_or_report()
+                    projection.release()
 
     def close(self) -> None:
         """Let the forwarder go; it ends by itself."""

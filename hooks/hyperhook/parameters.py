@@ -14,10 +14,29 @@ from typing import TypeAlias
 
 from hyperhook.errors import SpaceError
 
-__all__ = ["Choice", "Float", "Int", "Parameter", "Params", "Scalar", "parameter_from_json", "parameter_to_json"]
+__all__ = [
+    "Choice",
+    "Float",
+    "Int",
+    "Parameter",
+    "Params",
+    "Scalar",
+    "parameter_from_json",
+    "parameter_to_json",
+    "plain",
+]
 
 Scalar: TypeAlias = str | int | float | bool | None
 Params: TypeAlias = Mapping[str, Scalar]
+
+
+def plain(value: Scalar) -> Scalar:
+    """Return a value as JSON gives it back: without the subclasses of NumPy and of enums."""
+    if isinstance(value, str):
+        return str.__str__(value)  # `str` of an enum's member is its name
+    if isinstance(value, float):
+        return float(value)
+    return int(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
 def _is_number(value: object) -> bool:
@@ -25,8 +44,8 @@ def _is_number(value: object) -> bool:
 
 
 def _check_bounds(kind: str, low: float, high: float, log: bool, step: float | None) -> None:
-    if not (math.isfinite(low) and math.isfinite(high)):
-        raise SpaceError(f"{kind}: bounds must be finite, got low={low!r}, high={high!r}")
+    if not math.isfinite(high - low):
+        raise SpaceError(f"{kind}: bounds and their distance must be finite, got low={low!r}, high={high!r}")
     if low > high:
         raise SpaceError(f"{kind}: low must not exceed high, got low={low!r}, high={high!r}; swap them")
     if log and low <= 0:
@@ -104,6 +123,8 @@ class Float:
         if count is not None:
             index = min(int(unit * count), count - 1)
             return float(Decimal(str(self.low)) + index * Decimal(str(self.step or 0)))
+        if unit in (0.0, 1.0):
+            return float(self.high if unit else self.low)  # exactly
         if self.log:
             value = math.exp(math.log(self.low) + unit * (math.log(self.high) - math.log(self.low)))
         else:
@@ -126,7 +147,7 @@ class Int:
 
     Example:
         >>> Int(16, 256, log=True).from_unit(0.5)
-        64
+        63
     """
 
     low: int
@@ -141,6 +162,8 @@ class Int:
                 raise SpaceError(
                     f"Int: {name} must be an int, got {value!r} ({type(value).__name__}); use Float for reals"
                 )
+            if abs(value) >= 2**63:
+                raise SpaceError(f"Int: {name} must fit in 64 bits, got {value!r}; use Float for such sizes")
         _check_bounds("Int", self.low, self.high, self.log, self.step)
         if self.log and self.step != 1:
             raise SpaceError(f"Int: log=True and step={self.step!r} exclude each other; drop one of them")
@@ -195,7 +218,7 @@ class Choice:
         if isinstance(options, str) or not isinstance(options, Sequence | Mapping):
             raise SpaceError(f"Choice: expected a list of options, got {options!r} ({type(options).__name__})")
         branches = tuple(dict(b) for b in options.values()) if isinstance(options, Mapping) else ({},) * len(options)
-        object.__setattr__(self, "options", tuple(options))
+        object.__setattr__(self, "options", tuple(map(plain, options)))
         object.__setattr__(self, "branches", branches)
         if not self.options:
             raise SpaceError("Choice: there is no option to choose from; give at least one")
@@ -212,6 +235,14 @@ class Choice:
                     f"Choice: option {option!r} stands twice in {list(self.options)!r} "
                     "(to Python, 1, 1.0 and True are equal)"
                 )
+
+    def __eq__(self, other: object) -> bool:
+        """Tell whether the options are the same, type included: ``[0, 1]`` is not ``[False, True]``."""
+        return (
+            isinstance(other, Choice)
+            and (self.options, self.branches) == (other.options, other.branches)
+            and [*map(type, self.options)] == [*map(type, other.options)]
+        )
 
     def _find(self, value: Scalar) -> int | None:
         for position, option in enumerate(self.options):

@@ -10,7 +10,10 @@ import hashlib
 import os
 import secrets
 import time
+from collections import Counter
 from collections.abc import Callable
+from pathlib import Path
+from typing import ClassVar
 
 from hyperhook.objective import Point
 from hyperhook.records import TrialRecord
@@ -24,40 +27,64 @@ _POLL_SECONDS = 0.05
 class Launch:
     """One start of a script in one or more processes, seen from one of them.
 
+    The trials of a study and the ends of its runs are counted together; all processes count alike, so that the same
+    mark means the same thing in each.
+
     Args:
-        study: Name of the study whose trials are counted.
+        study: Name of the study.
+        folder: Where the leader leaves the marks of the runs that ended; made where it is missing.
     """
 
-    def __init__(self, study: str) -> None:
+    _counts: ClassVar[Counter[str]] = Counter()  # of this process: another Study object of that name goes on counting
+    _own_token: ClassVar[str | None] = None
+
+    def __init__(self, study: str, folder: Path) -> None:
         self._study = study
-        self._count = 0
+        self._folder = folder
         self._parent = os.getppid()
-        self._token = _token()
+        self._shared_token = _shared_token()
 
     @property
     def follows(self) -> bool:
         """Whether another process leads."""
-        return self._token is not None and _rank() > 0
+        return self._shared_token is not None and _rank() > 0
 
     def mark(self) -> str:
-        """Return what the next trial is found by, and count it."""
-        if self._token is None:
-            self._token = os.environ[_VARIABLE] = secrets.token_hex(8)
-        self._count += 1
-        return hashlib.sha256(f"{self._token}/{self._study}/{self._count}".encode()).hexdigest()
+        """Return what the next trial, or the end of this run, is found by."""
+        token = self._shared_token or self._make_token()
+        return hashlib.sha256(f"{token}/{self._study}/{self._counts[self._study]}".encode()).hexdigest()
+
+    def count(self) -> None:
+        """Go on to the next mark."""
+        self._counts[self._study] += 1
+
+    def end_run(self) -> None:
+        """Tell those who follow that no trial comes any more in this run."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        (self._folder / self.mark()).touch()
+        self.count()
 
     def await_trial(self, find: Callable[[str], TrialRecord | None]) -> TrialRecord | None:
-        """Wait for the leader's next trial; None once the leader is gone.
+        """Wait for the leader's next trial; None once its run has ended, or the leader is gone.
 
         Args:
             find: Looks a trial up by its mark.
         """
         mark = self.mark()
-        while (trial := find(mark)) is None:
+        while (trial := find(mark)) is None and not (self._folder / mark).exists():
             if os.getppid() != self._parent:
                 return None
             time.sleep(_POLL_SECONDS)
+        self.count()
         return trial
+
+    @classmethod
+    def _make_token(cls) -> str:
+        """Return what the processes that this one starts will find in their environment."""
+        if cls._own_token is None:
+            cls._own_token = secrets.token_hex(8)
+        os.environ[_VARIABLE] = cls._own_token
+        return cls._own_token
 
 
 class Silence:
@@ -75,7 +102,7 @@ def _rank() -> int:
     return int(os.environ.get("RANK") or os.environ.get("LOCAL_RANK") or 0)
 
 
-def _token() -> str | None:
+def _shared_token() -> str | None:
     """Return what all processes of this launch share; None where this process was launched alone."""
     elastic = os.environ.get("TORCHELASTIC_RUN_ID")
     if elastic is not None:

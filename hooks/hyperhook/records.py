@@ -101,7 +101,7 @@ class StudyRecord:
     @property
     def best(self) -> TrialRecord | None:
         """The COMPLETE trial with the best value, the earliest if several are equal; None where there is none."""
-        complete = [trial for trial in self.trials if trial.state is TrialState.COMPLETE and trial.value is not None]
+        complete = [t for t in self.trials if t.state is TrialState.COMPLETE and self.loss(t) is not None]
         return min(complete, key=lambda trial: self.loss(trial) or 0.0, default=None)
 
 

@@ -5,7 +5,7 @@ A space maps names to `Float`, `Int` and `Choice`. A `Choice` may carry paramete
 
 >>> optimizer = Choice({"sgd": {"momentum": Float(0, 1)}, "adam": {}})
 >>> space = Space({"lr": Float(1e-4, 1e-1, log=True), "optimizer": optimizer})
->>> sorted(space.sample(random.Random(0)))
+>>> sorted(space.from_unit([0.5, 0.0, 0.5]))
 ['lr', 'momentum', 'optimizer']
 
 Every parameter has one coordinate in the unit cube, active or not: `to_unit` and `from_unit` go there and back.

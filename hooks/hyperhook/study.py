@@ -29,7 +29,7 @@ from hyperhook.journal import read
 from hyperhook.manager import Manager, load_plugin, load_trackers
 from hyperhook.objective import Objective, Point, as_value
 from hyperhook.outlet import Outlet
-from hyperhook.parameters import Parameter, Params
+from hyperhook.parameters import Parameter, Params, plain
 from hyperhook.progress import Progress
 from hyperhook.ranks import Launch, Silence
 from hyperhook.records import StudyRecord, TrialRecord, TrialState
@@ -100,7 +100,7 @@ class Study:
         self._workspace = Workspace(Home(home))
         self._record = self._workspace.store.open_study(wanted)
         self._outlet = Outlet(self._workspace.home, name, loaded, inline=delivery == "inline")
-        self._launch = Launch(name)
+        self._launch = Launch(name, self._workspace.home.launches)
         self._channels: dict[str, Channel] = {}
         self._begun = False
         self._pid = os.getpid()
@@ -128,9 +128,11 @@ class Study:
         """The COMPLETE trial with the best value; the earliest, if several are equal.
 
         Raises:
-            EmptyStudyError: No trial has completed with a value.
+            EmptyStudyError: The study has no objective, or no trial has completed with a value.
         """
         record = self.record()
+        if record.objective is None:
+            raise EmptyStudyError(f"study {self.name!r} has no objective to be best at; give it one to search for")
         if record.best is None:
             raise EmptyStudyError(
                 f"study {self.name!r} has no trial with a value yet ({len(record.trials)} trials); run it first"
@@ -175,6 +177,7 @@ class Study:
                     if progress:
                         self._manager.unregister(shown)
         finally:
+            self._launch.end_run()
             self._finish()
             self.flush()
         return self
@@ -215,6 +218,7 @@ class Study:
         )
         if begun is None:
             return None
+        self._launch.count()
         trial, journal = begun
         inline = self._outlet.open(trial.id)
         channel = Channel(journal, self._manager, partial(self._workspace.store.study, self.name), inline)
@@ -274,6 +278,8 @@ class Study:
         except Exception:
             log.exception("trial %s failed; the study goes on", trial.record.name)
             return trial.record
+        if trial.record.state.is_finished:
+            return trial.record  # the training function told it by itself
         try:
             return self.tell(trial, result)
         except ObjectiveError as error:
@@ -354,13 +360,13 @@ class Study:
         if not study.space:
             return {}
         answers = self._manager.decide.suggest(study=study, count=1)
-        if answers is None or len(answers) != 1:
-            raise PluginError(f"suggest: asked for 1 set of params, got {answers!r}")
+        if not isinstance(answers, Sequence) or len(answers) != 1 or not isinstance(answers[0], Mapping):
+            raise PluginError(f"suggest: expected a list of 1 set of params, got {answers!r}; mend the suggester")
         try:
             study.space.validate(answers[0])
         except SpaceError as error:
             raise SpaceError(f"a suggester answered outside the space: {error}") from None
-        return answers[0]
+        return {name: plain(value) for name, value in answers[0].items()}
 
     def _point(self, trial: Trial, value: object, state: TrialState) -> Point | None:
         """Return the value that a trial ends with, and where it stood."""

@@ -11,12 +11,12 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import replace
 from pathlib import Path
-from typing import Protocol, SupportsFloat
+from typing import Protocol, SupportsFloat, get_args
 
 from hyperhook.errors import MetricError, TrialStateError
 from hyperhook.events import ArtifactLogged, Event, MetricsLogged, ParamsLogged, StopRequested, finite
 from hyperhook.objective import Curve, Objective, Point
-from hyperhook.parameters import Scalar
+from hyperhook.parameters import Scalar, plain
 from hyperhook.records import ArtifactKind, TrialRecord
 
 __all__ = ["Sink", "Trial", "current_trial"]
@@ -106,7 +106,7 @@ class Trial:
             epoch: The trainer's epoch, from 0.
 
         Raises:
-            MetricError: A name is no string, a value no number, or the step negative. Nothing of the call is logged.
+            MetricError: A name is no string, a value no number, a step or epoch no int from 0. Nothing is logged.
             TrialStateError: The trial has ended.
 
         Example:
@@ -117,14 +117,18 @@ class Trial:
         self._check_running("log")
         if step is None:
             step = self._next_step
-        elif type(step) is not int:
-            step = _as_step(step)
-        if step < 0:
-            raise MetricError(f"step: expected 0 or more, got {step}")
-        values = {
-            name: value if type(value) is float and type(name) is str and name else _as_float(name, value)
-            for name, value in metrics.items()
-        }
+        elif type(step) is not int or step < 0:
+            step = _as_count("step", step)
+        if epoch is not None and type(epoch) is not int:
+            epoch = _as_count("epoch", epoch)
+        if not isinstance(metrics, Mapping):
+            raise MetricError(f"log: expected names and numbers, as in {{'loss': 0.5}}, got {metrics!r}")
+        values: dict[str, float] = {}
+        for name, value in metrics.items():
+            if type(value) is float and type(name) is str and name:
+                values[name] = value
+            else:
+                values[_as_name(name)] = _as_float(name, value)
         if not values:
             return
         encoded = {name: value if math.isfinite(value) else finite(value) for name, value in values.items()}
@@ -176,6 +180,7 @@ class Trial:
 
         Raises:
             FileNotFoundError: There is no such file.
+            MetricError: The kind is neither of these, the step no int from 0, or the score no number.
             TrialStateError: The trial has ended.
         """
         if not self._emits:
@@ -184,15 +189,17 @@ class Trial:
         file = Path(path).absolute()
         if not file.exists():
             raise FileNotFoundError(f"log_artifact: there is no file {str(file)!r}; log it after it was written")
+        if kind not in get_args(ArtifactKind):
+            raise MetricError(f"log_artifact: kind must be 'file' or 'checkpoint', got {kind!r}")
         self._sink.emit(
             self._record,
             ArtifactLogged(
                 time=time.time(),
                 path=str(file),
-                name=name or file.name,
+                name=str(name or file.name),
                 kind=kind,
-                step=step,
-                score=None if score is None else finite(float(score)),
+                step=None if step is None else _as_count("step", step),
+                score=None if score is None else finite(_as_float("score", score)),
             ),
         )
 
@@ -253,23 +260,27 @@ def running(trial: Trial) -> Iterator[Trial]:
         _current.reset(token)
 
 
-def _as_float(name: object, value: object) -> float:
-    if not isinstance(name, str) or not name:
-        raise MetricError(f"log: names must be non-empty strings, got {name!r}")
+def _as_name(name: object) -> str:
+    if isinstance(name, str) and name:
+        return str(name)
+    raise MetricError(f"log: names must be non-empty strings, got {name!r}")
+
+
+def _as_float(name: str, value: object) -> float:
     if isinstance(value, str | bytes) or not isinstance(value, SupportsFloat):
         raise MetricError(f"log: metric {name!r} got {value!r} ({type(value).__name__}), expected a number")
     try:
         return float(value)
-    except (TypeError, ValueError, RuntimeError) as error:
+    except (TypeError, ValueError, OverflowError, RuntimeError) as error:
         raise MetricError(
             f"log: metric {name!r} got a {type(value).__name__} that is not one number ({error})"
         ) from None
 
 
-def _as_step(step: object) -> int:
-    if isinstance(step, numbers.Integral) and not isinstance(step, bool):
-        return int(step)
-    raise MetricError(f"step: expected an int from 0, got {step!r} ({type(step).__name__})")
+def _as_count(what: str, count: object) -> int:
+    if isinstance(count, numbers.Integral) and not isinstance(count, bool) and int(count) >= 0:
+        return int(count)
+    raise MetricError(f"{what}: expected an int from 0, got {count!r} ({type(count).__name__})")
 
 
 def _flatten(params: Mapping[str, object], prefix: str = "") -> Iterator[tuple[str, Scalar]]:
@@ -280,6 +291,6 @@ def _flatten(params: Mapping[str, object], prefix: str = "") -> Iterator[tuple[s
         elif isinstance(value, float) and not math.isfinite(value):
             yield name, str(value)
         elif value is None or isinstance(value, str | int | float | bool):
-            yield name, value
+            yield name, plain(value)
         else:
             yield name, str(value)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import secrets
+import time
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -17,6 +19,8 @@ from hyperhook.store import Store
 __all__ = ["JOURNAL", "Workspace"]
 
 JOURNAL = "journal.jsonl"
+
+log = logging.getLogger("hyperhook")
 
 
 class Workspace:
@@ -64,7 +68,8 @@ class Workspace:
         """
         trial_id = secrets.token_hex(8)
         alive = self.home.alive(trial_id)
-        alive.acquire()
+        while not alive.acquire():
+            time.sleep(0.001)  # a process that reaps looks at the new file, for a moment
         try:
             trial = self.store.claim(study, trial_id, params, budget=budget, launch=launch)
         except BaseException:
@@ -73,10 +78,14 @@ class Workspace:
         if trial is None:
             alive.release(remove=True)
             return None
-        journal = Journal(self.journal_path(trial_id))
-        journal.append(TrialStarted.of(trial))
-        for tracker in trackers:
-            self.home.post(study, tracker, trial_id)
+        try:
+            journal = Journal(self.journal_path(trial_id))
+            journal.append(TrialStarted.of(trial))
+            for tracker in trackers:
+                self.home.post(study, tracker, trial_id)
+        except BaseException:
+            alive.release()  # half begun: to be reaped
+            raise
         return trial, journal
 
     def end(
@@ -88,9 +97,14 @@ class Workspace:
             The trial as it ended; None where it had ended before.
         """
         ended = self.store.finish(trial.id, state, point, error)
-        if ended is not None:
-            journal.append(TrialFinished.of(ended))
-        self.home.alive(trial.id).release(remove=True)
+        alive = self.home.alive(trial.id)
+        try:
+            if ended is not None:
+                journal.append(TrialFinished.of(ended))
+        except OSError as failure:
+            log.error("journal %s cannot be written (%s); its end is added later", journal.path, failure)
+            alive.release()  # half ended: to be reaped
+        alive.release(remove=True)
         return ended
 
     def reap(self, study: str, trackers: Iterable[str]) -> list[TrialRecord]:

@@ -1,1 +1,1 @@
-"""Behaviours of our own."""
+"""Behaviours of hyperhook's own: the plugins that suggest, stop and run trials."""

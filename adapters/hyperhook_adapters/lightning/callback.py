@@ -6,12 +6,14 @@ import atexit
 import logging
 import multiprocessing
 import os
+import traceback
 from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
 from typing import Any, Concatenate, ParamSpec
 
-from hyperhook import Study, Tracker, Trial, TrialState, current_trial
-from hyperhook_adapters.lightning.published import Checkpoints, LearningRates, Metrics, monitored_names
+from hyperhook import HyperhookError, Study, Tracker, Trial, TrialState, current_trial
+from hyperhook_adapters.lightning.checkpoints import Checkpoints
+from hyperhook_adapters.lightning.published import LearningRates, Metrics, monitored_names
 
 __all__ = ["HyperhookCallback"]
 
@@ -30,7 +32,7 @@ def _harmless(
         try:
             hook(self, *args, **kwargs)
         except Exception as error:
-            self._report(f"{type(error).__name__}: {error}")
+            self._report(error)
 
     return guarded
 
@@ -50,6 +52,9 @@ class HyperhookCallback:
         trackers: For a run of its own: names or instances of the trackers.
         plugins: For a run of its own: names or instances of the plugins.
         home: For a run of its own: the home directory.
+
+    Raises:
+        HyperhookError: The trial is none, or is given together with options for a run of its own.
 
     Example:
         >>> trainer = L.Trainer(callbacks=[HyperhookCallback(trial)])  # doctest: +SKIP
@@ -76,7 +81,9 @@ class HyperhookCallback:
         self._rates = LearningRates()
         self._pending_rates: dict[str, float] = {}
         self._checkpoints = Checkpoints()
-        self._reported: set[str] = set()
+        self._reported: set[tuple[object, ...]] = set()
+        if trial is not None:
+            _check_given(trial, {"trackers": trackers, "plugins": plugins, "home": home})
 
     @property
     def trial(self) -> Trial | None:
@@ -116,7 +123,9 @@ class HyperhookCallback:
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
     def setup(self, trainer: Any, pl_module: Any, stage: str) -> None:
-        """Find the trial, or start one; record the hyperparameters."""
+        """Find the trial, or start one; record the hyperparameters. Predicting logs nothing, and starts nothing."""
+        if stage == "predict":
+            return
         if stage == "fit" and self._own is not None:
             self.close()
         self._open(trainer)
@@ -128,17 +137,12 @@ class HyperhookCallback:
         self._step, self._epoch = max(trainer.global_step - 1, 0), trainer.current_epoch
 
     @_harmless
-    def on_train_epoch_start(self, trainer: Any, pl_module: Any) -> None:
-        """Take what the module logged as the last epoch ended."""
-        self._drain(trainer, before_batch=True)
-
-    @_harmless
     def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
         """Take what came late of the last batch; then go to this batch's step, and read its learning rates."""
         self._drain(trainer, before_batch=True)
         first = self._epoch != trainer.current_epoch or batch_idx == 0
         self._step, self._epoch = trainer.global_step, trainer.current_epoch
-        self._pending_rates.update(self._rates.take(trainer.optimizers, everything=first))
+        self._pending_rates.update(self._rates.take(trainer, everything=first))
 
     @_harmless
     def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
@@ -148,7 +152,7 @@ class HyperhookCallback:
     @_harmless
     def on_validation_start(self, trainer: Any, pl_module: Any) -> None:
         """Take what training published before validation does."""
-        self._drain(trainer)
+        self._drain(trainer, evaluating=True)
 
     @_harmless
     def on_validation_batch_end(self, trainer: Any, *args: Any, **kwargs: Any) -> None:
@@ -157,19 +161,17 @@ class HyperhookCallback:
 
     def on_validation_end(self, trainer: Any, pl_module: Any) -> None:
         """Log what validation published, and ask whether to stop."""
-        self._drain_safely(trainer)
+        self._drain_safely(trainer, evaluating=True)
         if trainer.state.fn == "fit":
             self._stop_if_asked(trainer)
 
-    @_harmless
-    def on_test_batch_end(self, trainer: Any, *args: Any, **kwargs: Any) -> None:
-        """Log what a batch of the test published by itself."""
-        self._drain(trainer, evaluating=True)
+    on_test_start = on_validation_start
+    on_test_batch_end = on_validation_batch_end
 
     @_harmless
     def on_test_end(self, trainer: Any, pl_module: Any) -> None:
         """Log what the test published."""
-        self._drain(trainer)
+        self._drain(trainer, evaluating=True)
 
     def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
         """Log what the epoch published, and ask whether to stop."""
@@ -194,7 +196,8 @@ class HyperhookCallback:
     @_harmless
     def on_exception(self, trainer: Any, pl_module: Any, exception: BaseException) -> None:
         """Keep what was logged; end a run of our own as FAILED, or as KILLED by Ctrl-C."""
-        self._drain(trainer)
+        if trainer.world_size == 1:  # reading may exchange values with ranks that are elsewhere
+            self._drain(trainer)
         if self._own is not None and self._trial is not None and not self._trial.record.state.is_finished:
             killed = not isinstance(exception, Exception)
             text = ": ".join([type(exception).__name__, *str(exception).splitlines()[:1]])
@@ -236,9 +239,7 @@ class HyperhookCallback:
         if trainer.sanity_checking:
             return
         late = monitored_names(trainer.callbacks) if before_batch else ()
-        fresh = self._metrics.take(trainer.callback_metrics, late)
-        if evaluating:  # values of single batches are published to loggers only
-            fresh.update(self._metrics.take(trainer.logged_metrics))
+        fresh = self._metrics.take(trainer, skip=late, logged=evaluating)
         for name in self._rates.names:
             fresh.pop(name, None)
         if self._trial is None:
@@ -252,8 +253,8 @@ class HyperhookCallback:
         self._take_checkpoints(trainer)
 
     @_harmless
-    def _drain_safely(self, trainer: Any) -> None:
-        self._drain(trainer)
+    def _drain_safely(self, trainer: Any, *, evaluating: bool = False) -> None:
+        self._drain(trainer, evaluating=evaluating)
 
     def _take_checkpoints(self, trainer: Any) -> None:
         for file in self._checkpoints.take(trainer.checkpoint_callbacks):
@@ -270,10 +271,24 @@ class HyperhookCallback:
         if stop:
             trainer.should_stop = True
 
-    def _report(self, message: str) -> None:
-        if message not in self._reported:
-            self._reported.add(message)
-            log.error("the callback failed (%s); the fit goes on", message, exc_info=True)
+    def _report(self, error: Exception) -> None:
+        """Say what failed, once for each place that it came from, whatever its text."""
+        *_, (frame, line) = traceback.walk_tb(error.__traceback__)
+        place = (type(error), frame.f_code.co_filename, line)
+        if place not in self._reported:
+            self._reported.add(place)
+            log.error("the callback failed (%s: %s); the fit goes on", type(error).__name__, error, exc_info=error)
+
+
+def _check_given(trial: object, options: Mapping[str, object]) -> None:
+    if not isinstance(trial, Trial):
+        raise HyperhookError(f"HyperhookCallback: expected a trial, got {trial!r}; name trackers by trackers=[…]")
+    surplus = [name for name, value in options.items() if value]
+    if surplus:
+        raise HyperhookError(
+            f"HyperhookCallback: got a trial and {', '.join(surplus)}=…, which is for a run of its own; "
+            "the trial's study has its own: give it there, to hh.Study(…)"
+        )
 
 
 def _nothing(*args: Any, **kwargs: Any) -> None:

@@ -1,4 +1,4 @@
-"""What a trainer publishes: which metrics are new, which learning rates were used, which checkpoints were written.
+"""What a trainer publishes: which metrics are new, which learning rates are used.
 
 Everything here reads public attributes of the trainer and imports nothing of Lightning, so that it serves both of its
 namespaces.
@@ -6,12 +6,12 @@ namespaces.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
-__all__ = ["CheckpointFile", "Checkpoints", "LearningRates", "Metrics", "monitored_names"]
+__all__ = ["LearningRates", "Metrics", "monitored_names"]
 
 
 @dataclass(slots=True)
@@ -19,27 +19,38 @@ class Metrics:
     """Tells new metrics from stale ones.
 
     Lightning publishes dictionaries that repeat what was logged long ago. A metric that was logged anew is another
-    tensor, with a storage of its own; the last one of each name is kept alive here, so that its address stays taken.
+    tensor, with a storage of its own, equal value or not; the last one of each name is kept alive here, so that its
+    address stays taken. ``callback_metrics`` and ``logged_metrics`` share storages: what was seen in one is not new in
+    the other.
     """
 
-    _seen: dict[str, Any] = field(default_factory=dict)
+    _called_back: dict[str, Any] = field(default_factory=dict)
+    _logged: dict[str, Any] = field(default_factory=dict)
 
-    def take(self, published: Mapping[str, Any], skip: Collection[str] = ()) -> dict[str, float]:
+    def take(self, trainer: Any, *, skip: Collection[str] = (), logged: bool = False) -> dict[str, float]:
         """Return what was logged since the last call, each metric once.
 
         Args:
-            published: Names and tensors, as in ``trainer.callback_metrics``.
+            trainer: The trainer.
             skip: Names to leave for a later call.
+            logged: Look among ``logged_metrics`` as well, where single batches of an evaluation are published.
         """
-        fresh = {}
+        fresh = dict(self._fresh(trainer.callback_metrics, self._called_back, skip))
+        if logged:
+            fresh.update(self._fresh(trainer.logged_metrics, self._logged, skip))
+        return _floats({name: value for name, value in fresh.items() if not _is_alias(name, fresh)})
+
+    def _fresh(
+        self, published: Mapping[str, Any], seen: dict[str, Any], skip: Collection[str]
+    ) -> Iterator[tuple[str, Any]]:
         for name, value in published.items():
-            last = self._seen.get(name)
-            if name in skip or (last is not None and _address(last) == _address(value)):
+            if name in skip:
                 continue
-            fresh[name] = self._seen[name] = value
-        for name in [name for name in fresh if _is_alias(name, fresh)]:
-            del fresh[name]
-        return {name: float(value) for name, value in fresh.items()}
+            address = _address(value)
+            known = address in (_address(self._called_back.get(name)), _address(self._logged.get(name)))
+            seen[name] = value
+            if not known:
+                yield name, value
 
 
 def _address(value: Any) -> int:
@@ -48,8 +59,26 @@ def _address(value: Any) -> int:
 
 def _is_alias(name: str, fresh: Mapping[str, Any]) -> bool:
     """Tell whether Lightning publishes this one, logged on steps and epochs, under its longer name as well."""
-    longer = (fresh.get(f"{name}_step"), fresh.get(f"{name}_epoch"))
+    stem, loader, index = name.partition("/dataloader_idx_")
+    longer = (fresh.get(f"{stem}_{when}{loader}{index}") for when in ("step", "epoch"))
     return any(other is not None and _address(other) == _address(fresh[name]) for other in longer)
+
+
+def _floats(metrics: Mapping[str, Any]) -> dict[str, float]:
+    """Read tensors; those on an accelerator cross over together, so that it is waited for once."""
+    floats: dict[str, float] = {}
+    away: dict[tuple[Any, Any], list[str]] = {}
+    for name, value in metrics.items():
+        if getattr(value, "is_cpu", True):
+            floats[name] = float(value)
+        else:
+            away.setdefault((value.device, value.dtype), []).append(name)
+    for names in away.values():
+        import torch
+
+        together = torch.cat([metrics[name].detach().reshape(1) for name in names])
+        floats.update(zip(names, together.tolist(), strict=True))
+    return floats
 
 
 @dataclass(slots=True)
@@ -63,28 +92,35 @@ class LearningRates:
         """The names given so far."""
         return self._last.keys()
 
-    def take(self, optimizers: Collection[Any], *, everything: bool) -> dict[str, float]:
+    def take(self, trainer: Any, *, everything: bool) -> dict[str, float]:
         """Return the rates that changed since the last call.
 
         Args:
-            optimizers: The trainer's optimizers.
+            trainer: The trainer.
             everything: Return those that did not change as well.
         """
-        rates = dict(_rates(optimizers))
+        rates = dict(_rates(trainer))
         changed = {name: rate for name, rate in rates.items() if everything or self._last.get(name) != rate}
         self._last = rates
         return changed
 
 
-def _rates(optimizers: Collection[Any]) -> Iterator[tuple[str, float]]:
-    seen: dict[str, int] = {}
+def _rates(trainer: Any) -> Iterator[tuple[str, float]]:
+    """Yield names and rates: optimizers with a scheduler are counted first, and a scheduler may bring a name."""
+    scheduled = {id(config.scheduler.optimizer): config for config in reversed(trainer.lr_scheduler_configs)}
+    optimizers = [config.scheduler.optimizer for config in reversed(scheduled.values())]
+    optimizers += [optimizer for optimizer in trainer.optimizers if id(optimizer) not in scheduled]
+    kinds: Counter[str] = Counter()
     for optimizer in optimizers:
-        kind = type(optimizer).__name__
-        name = f"lr-{kind}" + (f"-{seen[kind]}" if kind in seen else "")
-        seen[kind] = seen.get(kind, 0) + 1
-        groups = optimizer.param_groups
-        for number, group in enumerate(groups, start=1):
-            yield (f"{name}/pg{number}" if len(groups) > 1 else name), float(group["lr"])
+        config = scheduled.get(id(optimizer))
+        name = config.name if config is not None else None
+        if name is None:
+            kind = type(optimizer).__name__
+            name = f"lr-{kind}-{kinds[kind]}" if kinds[kind] else f"lr-{kind}"
+            kinds[kind] += 1
+        for number, group in enumerate(optimizer.param_groups, start=1):
+            part = group.get("name", f"pg{number}" if len(optimizer.param_groups) > 1 else None)
+            yield (name if part is None else f"{name}/{part}"), float(group["lr"])
 
 
 def monitored_names(callbacks: Collection[Any]) -> set[str]:
@@ -94,59 +130,3 @@ def monitored_names(callbacks: Collection[Any]) -> set[str]:
         if hasattr(callback, "lrs") and hasattr(callback, "last_momentum_values"):
             names.update(callback.lrs, callback.last_momentum_values, callback.last_weight_decay_values)
     return names
-
-
-@dataclass(frozen=True, slots=True)
-class CheckpointFile:
-    """A checkpoint that is there.
-
-    Attributes:
-        path: The file, or folder for sharded checkpoints.
-        step: The trainer's global step (0-based) that it was saved at.
-        score: The monitored metric that it was kept for.
-    """
-
-    path: Path
-    step: int
-    score: float | None
-
-
-@dataclass(slots=True)
-class Checkpoints:
-    """Finds checkpoints once they are there: Lightning announces them before it writes."""
-
-    _announced_step: int | None = None
-    _seen: dict[str, int] = field(default_factory=dict)
-
-    def announce(self, step: int) -> None:
-        """Remember that a checkpoint of this step is about to be written."""
-        self._announced_step = step
-
-    def take(self, callbacks: Collection[Any]) -> list[CheckpointFile]:
-        """Return what was written since the last call; looks at the disk only after an announcement.
-
-        Args:
-            callbacks: The trainer's checkpoint callbacks.
-        """
-        if self._announced_step is None:
-            return []
-        found = []
-        for path, score in dict(_kept(callbacks)).items():
-            file = Path(path)
-            written = file.stat().st_mtime_ns if file.exists() else None
-            if written is not None and self._seen.get(path) != written:
-                self._seen[path] = written
-                found.append(CheckpointFile(file, self._announced_step, score))
-        if found:
-            self._announced_step = None
-        return found
-
-
-def _kept(callbacks: Collection[Any]) -> Iterator[tuple[str, float | None]]:
-    for callback in callbacks:
-        best = {str(path): float(score) for path, score in getattr(callback, "best_k_models", {}).items()}
-        for attribute in ("last_model_path", "best_model_path"):
-            path = str(getattr(callback, attribute, "") or "")
-            if path:
-                yield path, best.get(path)
-        yield from best.items()

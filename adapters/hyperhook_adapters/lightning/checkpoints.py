@@ -1,0 +1,74 @@
+"""Checkpoints once they are there: Lightning announces them before it writes."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+__all__ = ["CheckpointFile", "Checkpoints"]
+
+
+@dataclass(frozen=True, slots=True)
+class CheckpointFile:
+    """A checkpoint.
+
+    Attributes:
+        path: The file, or folder for sharded checkpoints.
+        step: The trainer's global step (0-based) that it was saved at.
+        score: The monitored metric that it was kept for.
+    """
+
+    path: Path
+    step: int
+    score: float | None
+
+
+@dataclass(slots=True)
+class Checkpoints:
+    """Finds the files of the trainer's checkpoint callbacks; looks at the disk only after an announcement.
+
+    A file that is written in the background appears later; it keeps the step at which it was announced.
+    """
+
+    _announced_step: int | None = None
+    _awaited: dict[str, CheckpointFile] = field(default_factory=dict)
+    _written: dict[str, int] = field(default_factory=dict)
+
+    def announce(self, step: int) -> None:
+        """Remember that a checkpoint of this step is about to be written."""
+        self._announced_step = step
+
+    def take(self, callbacks: Collection[Any]) -> list[CheckpointFile]:
+        """Return what was written since the last call.
+
+        Args:
+            callbacks: The trainer's checkpoint callbacks.
+        """
+        if self._announced_step is not None:
+            for path, score in dict(_kept(callbacks)).items():
+                if _modified(path) != self._written.get(path, -1):
+                    self._awaited.setdefault(path, CheckpointFile(Path(path), self._announced_step, score))
+            self._announced_step = None
+        there = {path: modified for path in self._awaited if (modified := _modified(path)) is not None}
+        self._written.update(there)
+        return [self._awaited.pop(path) for path in there]
+
+
+def _modified(path: str) -> int | None:
+    """Return when a file was written, in ns; None where there is none."""
+    try:
+        return Path(path).stat().st_mtime_ns
+    except OSError:
+        return None
+
+
+def _kept(callbacks: Collection[Any]) -> Iterator[tuple[str, float | None]]:
+    for callback in callbacks:
+        best = {str(path): float(score) for path, score in getattr(callback, "best_k_models", {}).items()}
+        for attribute in ("last_model_path", "best_model_path"):
+            path = str(getattr(callback, attribute, "") or "")
+            if path:
+                yield path, best.get(path)
+        yield from best.items()

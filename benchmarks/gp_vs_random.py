@@ -1,0 +1,94 @@
+"""The GP beside random search: what each has found after some trials, and what it takes to suggest them.
+
+    python benchmarks/gp_vs_random.py [--trials 30] [--seeds 10] [--problem Branin] [--quick]
+
+Both sides take turns, trial by trial, on the same problems and seeds, in one thread. The table gives the simple regret
+(the distance of the best value found to the best there is), where the best is known, else the best value found: median
+and quartiles over the seeds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+
+import torch
+from problems import PROBLEMS, Problem
+
+import hyperhook as hh
+from hyperhook_plugins.gp import GP
+from hyperhook_plugins.random_search import RandomSearch
+
+HEADER = (
+    *("problem", "measure", "method", "lower quartile", "median", "upper quartile"),
+    *("wins", "mean rank", "s per suggestion"),
+)
+
+Suggester = GP | RandomSearch
+
+
+def main() -> None:
+    """Run both sides on each problem and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--trials", type=int, default=30)
+    parser.add_argument("--seeds", type=int, default=10)
+    parser.add_argument("--problem", action="append", choices=list(PROBLEMS), help="all of them by default")
+    parser.add_argument("--quick", action="store_true", help="15 trials, 2 seeds: does it run?")
+    options = parser.parse_args()
+    trials, seeds = (15, 2) if options.quick else (options.trials, options.seeds)
+    torch.set_num_threads(1)
+    print(f"{trials} trials, {seeds} seeds\n")
+    print("| " + " | ".join(HEADER) + " |\n|" + "---|" * len(HEADER))
+    for name in options.problem or PROBLEMS:
+        for row in compare(name, PROBLEMS[name], trials, seeds):
+            print("| " + " | ".join(row) + " |", flush=True)
+
+
+def compare(name: str, problem: Problem, trials: int, seeds: int) -> list[Sequence[str]]:
+    """Return the rows of a problem: one for each side."""
+    losses: dict[str, list[float]] = {"GP": [], "random": []}
+    seconds: dict[str, list[float]] = {"GP": [], "random": []}
+    for seed in range(seeds):
+        sides: dict[str, Suggester] = {"GP": GP(device="cpu"), "random": RandomSearch()}
+        for side, study in race(sides, problem, trials, seed, seconds).items():
+            best = study.best
+            losses[side].append(0.0 if best is None else study.loss(best) or 0.0)
+    rows = []
+    for side, own in losses.items():
+        (other,) = (values for rival, values in losses.items() if rival != side)
+        wins = sum(a < b for a, b in zip(own, other, strict=True))
+        rank = statistics.mean(1.5 if a == b else 1 + (a > b) for a, b in zip(own, other, strict=True))
+        shown = [loss - problem.objective.loss(problem.optimum) for loss in own] if problem.optimum else own
+        shown = [problem.objective.loss(value) for value in shown] if problem.optimum is None else shown
+        quartiles = statistics.quantiles(shown, n=4, method="inclusive") if len(shown) > 1 else shown * 3
+        measure = "regret" if problem.optimum else f"best {problem.objective.metric}"
+        numbers = [f"{quartile:.4g}" for quartile in quartiles]
+        taken = f"{statistics.median(seconds[side]):.3g}"
+        rows.append([name, measure, side, *numbers, f"{wins} of {seeds}", f"{rank:.2f}", taken])
+    return rows
+
+
+def race(
+    sides: dict[str, Suggester], problem: Problem, trials: int, seed: int, seconds: dict[str, list[float]]
+) -> dict[str, hh.StudyRecord]:
+    """Run a study for each side, taking turns; return how they ended."""
+    studies = {side: hh.StudyRecord(side, problem.space, problem.objective, seed=seed) for side in sides}
+    for number in range(trials):
+        for side, suggester in sides.items():
+            study = studies[side]
+            before = time.perf_counter()
+            (params,) = suggester.suggest(study, 1)
+            seconds[side].append(time.perf_counter() - before)
+            value = problem.evaluate(params, 1000 * seed + number)
+            trial = hh.TrialRecord(
+                f"{side}-{number}", number, side, dict(params), state=hh.TrialState.COMPLETE, value=value
+            )
+            studies[side] = replace(study, trials=(*study.trials, trial))
+    return studies
+
+
+if __name__ == "__main__":
+    main()

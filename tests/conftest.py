@@ -1,0 +1,16 @@
+"""What all tests share: nothing of the machine's own settings reaches them, and none writes into the repository."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import settings
+
+settings.register_profile("hyperhook", deadline=None, database=None, derandomize=True)
+settings.load_profile("hyperhook")
+
+
+@pytest.fixture(autouse=True)
+def _bare_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No home, no rank and no launcher from outside."""
+    for name in ("HYPERHOOK_HOME", "HYPERHOOK_LAUNCH", "RANK", "LOCAL_RANK", "WORLD_SIZE", "TORCHELASTIC_RUN_ID"):
+        monkeypatch.delenv(name, raising=False)

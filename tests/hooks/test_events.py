@@ -1,0 +1,175 @@
+"""The events and their lines in the journal."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import hyperhook as hh
+from hyperhook.errors import JournalError
+from hyperhook.events import (
+    SCHEMA,
+    ArtifactLogged,
+    Event,
+    MetricsLogged,
+    ParamsLogged,
+    StopRequested,
+    StudyFinished,
+    StudyStarted,
+    TrialFinished,
+    TrialStarted,
+    decode,
+    encode,
+    finite,
+    trial_after,
+)
+
+times = st.floats(0, 4e9)
+names = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=8)
+steps = st.integers(0, 2**62)
+scalars = (
+    st.none() | st.booleans() | st.integers(-(2**80), 2**80) | st.floats(allow_nan=False, allow_infinity=False) | names
+)
+metrics = st.builds(
+    lambda time, values, step, epoch: MetricsLogged(
+        time=time, metrics={name: finite(value) for name, value in values.items()}, step=step, epoch=epoch
+    ),
+    times,
+    st.dictionaries(names, st.floats(), min_size=1, max_size=3),
+    steps,
+    st.none() | steps,
+)
+events = st.one_of(
+    metrics,
+    st.builds(
+        TrialStarted,
+        time=times,
+        id=names,
+        number=steps,
+        study=names,
+        params=st.dictionaries(names, scalars, max_size=3),
+    ),
+    st.builds(ParamsLogged, time=times, params=st.dictionaries(names, scalars, max_size=3)),
+    st.builds(
+        ArtifactLogged,
+        time=times,
+        path=names,
+        name=names,
+        kind=st.sampled_from(["file", "checkpoint"]),
+        step=st.none() | steps,
+        score=st.none() | st.floats().map(finite),
+    ),
+    st.builds(StopRequested, time=times, step=st.none() | steps),
+    st.builds(
+        TrialFinished,
+        time=times,
+        state=st.sampled_from(hh.TrialState),
+        value=st.none() | st.floats(allow_nan=False, allow_infinity=False),
+        step=st.none() | steps,
+        error=st.none() | names,
+    ),
+)
+
+
+@given(events)
+def test_an_event_is_one_line_of_strict_json_and_comes_back_the_same(event: Event) -> None:
+    line = encode(event)
+    assert line.count(b"\n") == 1
+    assert line.endswith(b"\n")
+    json.loads(line, parse_constant=lambda constant: pytest.fail(f"{constant} is no JSON"))
+    assert decode(line) == event
+
+
+@given(st.dictionaries(names, st.floats(), min_size=1, max_size=4))
+def test_nan_and_the_infinities_come_back(values: dict[str, float]) -> None:
+    event = MetricsLogged(time=0.0, metrics={name: finite(value) for name, value in values.items()}, step=0)
+    back = decode(encode(event))
+    assert isinstance(back, MetricsLogged)
+    assert repr(back.values()) == repr(values)
+
+
+@given(events, st.data())
+def test_a_torn_line_is_no_event_and_no_error(event: Event, data: st.DataObject) -> None:
+    line = encode(event)
+    assert decode(line[: data.draw(st.integers(0, len(line) - 2))]) is None
+
+
+@pytest.mark.parametrize(
+    "torn", [b'{"event":"of_tomorrow","ti', b'{"event":"metrics_logged","metrics":{"\xc3":1},"step":0}']
+)
+def test_what_cannot_be_read_at_all_was_torn(torn: bytes) -> None:
+    assert decode(torn) is None
+
+
+@pytest.mark.parametrize("line", [b"[]", b"1", b"{}", b'{"a": 1}', b'{"event": "metrics_logged"}', b'{"schema": "x"}'])
+def test_json_that_is_no_event_is_an_error(line: bytes) -> None:
+    with pytest.raises(JournalError, match=r"not an event: .*; is the file a journal\?"):
+        decode(line)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        encode(TrialStarted(time=0.0, schema=SCHEMA + 1, id="a", number=0, study="s", params={})),
+        b'{"event":"trial_started","schema":2,"shape":"unknown"}',
+        b'{"event":"of_tomorrow","schema":2}',
+    ],
+)
+def test_a_newer_schema_is_refused_and_says_so(line: bytes) -> None:
+    with pytest.raises(JournalError, match="the journal has schema 2, this hyperhook reads up to 1; update hyperhook"):
+        decode(line)
+
+
+def test_the_schema_is_written_into_the_first_event() -> None:
+    trial = hh.TrialRecord("a", 0, "s")
+    assert json.loads(encode(TrialStarted.of(trial)))["schema"] == SCHEMA
+    study = hh.StudyRecord("s", hh.Space({}))
+    assert json.loads(encode(StudyStarted.of(study)))["schema"] == SCHEMA
+
+
+@pytest.mark.parametrize("objective", [None, hh.Maximize("acc"), hh.Minimize("loss", reduce="last")])
+@pytest.mark.parametrize("kind", [StudyStarted, StudyFinished])
+def test_a_study_comes_back_without_its_trials(
+    kind: type[StudyStarted | StudyFinished], objective: hh.Objective | None
+) -> None:
+    space = hh.Space({"lr": hh.Float(1e-4, 1, log=True), "net": hh.Choice({"a": {"n": hh.Int(1, 2)}, "b": {}})})
+    study = hh.StudyRecord("ünïversal/.. 🎛", space, objective, 7, trials=(hh.TrialRecord("a", 0, "s"),))
+    back = decode(encode(kind.of(study)))
+    assert isinstance(back, kind)
+    assert back.record() == hh.StudyRecord(study.name, space, objective, 7)
+
+
+def test_a_trial_is_folded_from_its_events() -> None:
+    trial = hh.TrialRecord("a", 3, "s", {"x": 0.5}, started_time=10.0)
+    ended = hh.TrialRecord(
+        "a",
+        3,
+        "s",
+        {"x": 0.5},
+        hh.TrialState.FAILED,
+        0.25,
+        7,
+        1,
+        "ValueError: no",
+        started_time=10.0,
+        finished_time=12.0,
+    )
+    assert trial_after(None, MetricsLogged(time=0.0, metrics={"m": 1.0}, step=0)) is None
+    begun = trial_after(None, TrialStarted.of(trial))
+    assert begun == trial
+    assert trial_after(begun, MetricsLogged(time=0.0, metrics={"m": 1.0}, step=0)) == trial
+    assert trial_after(begun, TrialFinished.of(ended)) == ended
+
+
+def test_an_artifact_comes_back_with_a_score_that_json_lacks() -> None:
+    event = ArtifactLogged(
+        time=0.0, path="/a/ü.ckpt", name="best/ü.ckpt", kind="checkpoint", step=3, score=finite(math.inf)
+    )
+    back = decode(encode(event))
+    assert isinstance(back, ArtifactLogged)
+    assert back.artifact() == hh.Artifact(Path("/a/ü.ckpt"), "best/ü.ckpt", "checkpoint", 3, math.inf)

@@ -1,0 +1,222 @@
+"""The store: what workers agree on, whoever comes first."""
+
+from __future__ import annotations
+
+import multiprocessing
+import pickle
+import sqlite3
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+import hyperhook as hh
+from hyperhook.errors import StoreError, StudyError, StudyMismatchError
+from hyperhook.objective import Point
+from hyperhook.records import StudyRecord, TrialState
+from hyperhook.store import SCHEMA, Store
+
+SPACE = hh.Space({"x": hh.Float(0, 1), "net": hh.Choice({"cnn": {"width": hh.Int(1, 4)}, "mlp": {}})})
+STUDY = StudyRecord("s", SPACE, hh.Maximize("acc", reduce="last"), seed=3)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "hyperhook.db"
+
+
+@pytest.fixture
+def store(path: Path) -> Store:
+    made = Store(path)
+    made.open_study(STUDY)
+    return made
+
+
+def test_a_study_is_there_as_it_was_opened(store: Store, path: Path) -> None:
+    assert store.study("s") == STUDY
+    assert Store(path).study("s") == STUDY
+    assert Store(path).open_study(STUDY) == STUDY
+
+
+def test_studies_are_listed_the_oldest_first(store: Store) -> None:
+    for name in ("b", "a", "ünïversal/.. 🎛", "'; DROP TABLE trials; --"):
+        store.open_study(replace(STUDY, name=name))
+    assert store.study_names() == ["s", "b", "a", "ünïversal/.. 🎛", "'; DROP TABLE trials; --"]
+
+
+def test_a_study_that_is_not_there_names_those_that_are(store: Store) -> None:
+    with pytest.raises(StudyError, match="there is no study 'S' here; there are: s"):
+        store.study("S")
+
+
+@pytest.mark.parametrize(
+    ("space", "message"),
+    [
+        (
+            {**SPACE.to_json(), "y": {"type": "int", "low": 0, "high": 1, "log": False, "step": 1}},
+            "'y' is not in it there",
+        ),
+        ({"x": SPACE.to_json()["x"]}, "'net' is Choice"),
+        ({**SPACE.to_json(), "x": {"type": "float", "low": 0, "high": 2, "log": False, "step": None}}, "high=2"),
+    ],
+)
+def test_another_space_is_refused_and_the_difference_named(
+    store: Store, space: dict[str, object], message: str
+) -> None:
+    with pytest.raises(StudyMismatchError, match="study 's' exists with another space") as raised:
+        store.open_study(replace(STUDY, space=hh.Space.from_json(space)))
+    assert message in str(raised.value)
+    assert store.study("s") == STUDY
+
+
+def test_the_order_of_parameters_is_no_difference(store: Store) -> None:
+    reversed_space = hh.Space(dict(reversed([(name, SPACE[name]) for name in ("x", "net")])))
+    assert store.open_study(replace(STUDY, space=reversed_space)).space == SPACE
+
+
+def test_another_objective_is_taken_over_until_there_is_a_value(store: Store) -> None:
+    mended = replace(STUDY, objective=hh.Minimize("loss"))
+    assert store.open_study(mended).objective == hh.Minimize("loss")
+    store.claim("s", "a", {})
+    store.finish("a", TrialState.FAILED, None, "ValueError")
+    assert store.open_study(STUDY).objective == STUDY.objective
+    store.claim("s", "b", {})
+    store.finish("b", TrialState.COMPLETE, Point(0.5), None)
+    with pytest.raises(StudyMismatchError, match=r"exists with the objective .*acc.*, got .*loss.*another name"):
+        store.open_study(mended)
+    assert store.study("s").objective == STUDY.objective
+
+
+def test_no_seed_takes_over_the_stored_one_and_a_new_one_replaces_it(store: Store) -> None:
+    assert store.open_study(replace(STUDY, seed=None)).seed == 3
+    assert store.open_study(replace(STUDY, seed=9)).seed == 9
+    assert store.study("s").seed == 9
+
+
+def test_a_trial_begins_and_ends(store: Store) -> None:
+    params = {"x": 0.1 + 0.2, "net": "cnn", "width": 3}
+    trial = store.claim("s", "a", params)
+    assert trial is not None
+    assert (trial.number, trial.state, trial.params) == (0, TrialState.RUNNING, params)
+    assert store.trial("a") == trial
+    ended = store.finish("a", TrialState.COMPLETE, Point(0.5, 7, 2), None)
+    assert ended is not None
+    assert ended == store.trial("a") == store.study("s").trials[0]
+    assert (ended.value, ended.step, ended.epoch, ended.state) == (0.5, 7, 2, TrialState.COMPLETE)
+    assert ended.finished_time is not None
+    assert ended.finished_time >= trial.started_time
+    assert store.trial("nobody") is None
+
+
+def test_a_trial_ends_once(store: Store) -> None:
+    store.claim("s", "a", {})
+    first = store.finish("a", TrialState.KILLED, None, "its process died")
+    assert store.finish("a", TrialState.COMPLETE, Point(1.0), None) is None
+    assert store.trial("a") == first
+    assert store.finish("nobody", TrialState.COMPLETE, None, None) is None
+
+
+@pytest.mark.parametrize(
+    ("state", "counts"), [("RUNNING", 1), ("COMPLETE", 1), ("PRUNED", 1), ("FAILED", 1), ("KILLED", 0)]
+)
+def test_what_counts_against_the_budget(store: Store, state: str, counts: int) -> None:
+    store.claim("s", "a", {})
+    if state != "RUNNING":
+        store.finish("a", TrialState(state), None, None)
+    assert (store.claim("s", "b", {}, budget=1) is None) == bool(counts)
+    store.open_study(replace(STUDY, name="other"))
+    assert store.claim("other", "c", {}, budget=1) is not None
+
+
+def test_a_launch_finds_its_trial(store: Store) -> None:
+    assert store.launched("mark") is None
+    trial = store.claim("s", "a", {}, launch="mark")
+    store.claim("s", "b", {}, launch="other")
+    assert store.launched("mark") == trial
+
+
+def claim_all(path: Path, name: str, results: Callable[[object], None], budget: int) -> None:
+    store = Store(path)
+    store.open_study(STUDY)
+    claimed = []
+    while (trial := store.claim("s", f"{name}-{len(claimed)}", {}, budget=budget)) is not None:
+        claimed.append(trial.number)
+        if trial.number % 3:
+            store.finish(trial.id, TrialState.COMPLETE, Point(1.0), None)
+    results(claimed)
+
+
+def test_processes_that_open_a_new_store_at_once_share_its_budget(path: Path) -> None:
+    fork = multiprocessing.get_context("fork")
+    results = fork.SimpleQueue()
+    workers = [fork.Process(target=claim_all, args=(path, str(n), results.put, 30)) for n in range(4)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+        assert worker.exitcode == 0
+    claimed = [number for _ in workers for number in results.get()]  # type: ignore[attr-defined]
+    assert sorted(claimed) == list(range(30))
+    assert [trial.number for trial in Store(path).study("s").trials] == list(range(30))
+
+
+def test_threads_share_the_budget(store: Store, path: Path) -> None:
+    claimed: list[list[int]] = []
+    threads = [threading.Thread(target=claim_all, args=(path, str(n), claimed.append, 20)) for n in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(number for part in claimed for number in part) == list(range(20))
+
+
+def test_threads_that_end_one_trial_end_it_once(store: Store) -> None:
+    store.claim("s", "a", {})
+    barrier, ended = threading.Barrier(6), []
+
+    def end(value: float) -> None:
+        barrier.wait()
+        ended.append(store.finish("a", TrialState.COMPLETE, Point(value), None))
+
+    threads = [threading.Thread(target=end, args=(float(n),)) for n in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    (won,) = [trial for trial in ended if trial is not None]
+    assert store.trial("a") == won
+    assert ended.count(None) == 5
+
+
+def test_a_pickled_store_is_the_same_store(store: Store) -> None:
+    copy = pickle.loads(pickle.dumps(store))
+    copy.claim("s", "a", {})
+    assert [trial.id for trial in store.study("s").trials] == ["a"]
+
+
+def test_a_newer_schema_is_refused_and_left_alone(store: Store, path: Path) -> None:
+    with sqlite3.connect(path) as database:
+        database.execute("UPDATE meta SET schema_version = ?", (SCHEMA + 1,))
+    database.close()
+    before = path.read_bytes()
+    with pytest.raises(StoreError, match=f"has schema {SCHEMA + 1}, this hyperhook expects {SCHEMA}; use the version"):
+        Store(path)
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize("content", [b"these are my notes, not a database\n" * 100, b"short notes\n", b"\0" * 5000])
+def test_a_file_that_is_no_database_is_refused_and_left_alone(path: Path, content: bytes) -> None:
+    path.write_bytes(content)
+    with pytest.raises(StoreError, match=r"is not a database that hyperhook wrote: .*; move the file away, or choose"):
+        Store(path)
+    assert path.read_bytes() == content
+
+
+def test_a_store_that_cannot_be_opened_says_why(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match="cannot be used: unable to open database file"):
+        Store(tmp_path / "missing" / "hyperhook.db")
+    (tmp_path / "folder.db").mkdir()
+    with pytest.raises(StoreError, match="cannot be used"):
+        Store(tmp_path / "folder.db")

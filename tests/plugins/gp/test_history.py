@@ -1,0 +1,70 @@
+"""What trials of each kind tell the optimizer."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from hyperhook import Int, Maximize, Minimize, Objective, Space, StudyRecord, TrialRecord, TrialState
+from hyperhook_plugins.gp.history import history_of, key_of
+
+SPACE = Space({"n": Int(0, 99)})
+
+
+def study_of(*ends: tuple[TrialState, float | None], objective: Objective | None = None) -> StudyRecord:
+    trials = tuple(TrialRecord(f"t{i}", i, "s", {"n": i}, state, value) for i, (state, value) in enumerate(ends))
+    return StudyRecord("s", SPACE, objective or Minimize("loss"), 0, trials)
+
+
+def test_failed_and_diverged_trials_are_as_bad_as_the_worst() -> None:
+    history = history_of(
+        study_of(
+            (TrialState.COMPLETE, 1.0),
+            (TrialState.FAILED, None),
+            (TrialState.COMPLETE, 4.0),
+            (TrialState.COMPLETE, math.nan),
+            (TrialState.COMPLETE, math.inf),
+            (TrialState.COMPLETE, -math.inf),
+            (TrialState.PRUNED, 3.0),
+            (TrialState.PRUNED, None),
+        )
+    )
+    assert history.losses == (1.0, 4.0, 4.0, 4.0, 4.0, 4.0, 3.0, 4.0)
+    assert [params["n"] for params in history.tried] == list(range(8))
+
+
+def test_killed_trials_tell_nothing_and_running_ones_are_pending() -> None:
+    history = history_of(
+        study_of(
+            (TrialState.KILLED, 0.0),
+            (TrialState.RUNNING, None),
+            (TrialState.QUEUED, None),
+            (TrialState.COMPLETE, 2.0),
+        )
+    )
+    assert history.losses == (2.0,)
+    assert history.pending == ({"n": 1}, {"n": 2})
+    assert history.seen == {key_of({"n": n}) for n in (1, 2, 3)}
+
+
+def test_what_is_maximised_counts_downwards() -> None:
+    ends = [(TrialState.COMPLETE, 0.2), (TrialState.COMPLETE, 0.9), (TrialState.FAILED, None)]
+    assert history_of(study_of(*ends, objective=Maximize("acc"))).losses == (-0.2, -0.9, -0.2)
+
+
+@pytest.mark.parametrize("value", [None, math.nan])
+def test_where_nothing_is_finite_there_are_no_losses(value: float | None) -> None:
+    history = history_of(study_of((TrialState.FAILED, None), (TrialState.COMPLETE, value)))
+    assert history.losses == ()
+    assert len(history.tried) == 2
+
+
+def test_without_an_objective_there_are_no_losses() -> None:
+    study = StudyRecord("s", SPACE, trials=(TrialRecord("t", 0, "s", {"n": 0}, TrialState.COMPLETE, 1.0),))
+    assert history_of(study).losses == ()
+
+
+def test_keys_tell_equal_values_of_different_types_apart() -> None:
+    assert len({key_of({"a": value}) for value in (1, 1.0, True)}) == 3
+    assert key_of({"a": 1, "b": 2}) == key_of({"b": 2, "a": 1})
