@@ -26,12 +26,15 @@ class Problem:
         objective: Whether more or less is better.
         evaluate: From params and a seed, which makes what is random in it, to the value.
         optimum: The best value there is; None where nobody knows it.
+        repeats: How often the answer of a search is evaluated again, with fresh seeds; 0 where nothing is random. What
+            counts then is the mean: the best of many noisy values flatters whoever looked most often.
     """
 
     space: hh.Space
     objective: hh.Objective
     evaluate: Callable[[hh.Params, int], float]
     optimum: float | None = None
+    repeats: int = 0
 
 
 def branin(params: hh.Params, seed: int) -> float:
@@ -113,5 +116,6 @@ PROBLEMS = {
         ),
         hh.Maximize("val_acc"),
         digits,
+        repeats=20,
     ),
 }

@@ -181,6 +181,7 @@ class Forwarder:
             return
         self._not_before = time.monotonic() + min(_LAST_RETRY_SECONDS, _FIRST_RETRY_SECONDS * 2**self._starts)
         self._starts += 1
+        self._hang_up()
         with open(self._home.logs / "forwarder.log", "ab") as output:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "hyperhook.forwarder"],
@@ -200,6 +201,10 @@ class Forwarder:
         if self._process is None or self._process.stdin is None:
             raise BrokenPipeError("no forwarder runs")
         return self._process.stdin
+
+    def _hang_up(self) -> None:
+        with contextlib.suppress(OSError):  # a dead forwarder has broken the pipe
+            self._lifeline().close()
 
     def wait(self, timeout_seconds: float, tell: Callable[[list[Pending]], None]) -> list[Pending]:
         """Wait until everything arrived that can; return what did not.
@@ -225,9 +230,8 @@ class Forwarder:
         """
         if self._process is None:
             return
-        with contextlib.suppress(OSError):  # a dead forwarder has broken the pipe
-            self._lifeline().close()
-        if not pending(self._home, self._study, self._trackers):
+        self._hang_up()
+        if not any(self._home.posted(self._study, name) for name in self._trackers):
             try:
                 self._process.wait(timeout_seconds)
             except subprocess.TimeoutExpired:
@@ -238,7 +242,7 @@ class Forwarder:
     def _let_go(self) -> None:
         """Close a forked child's copy of the pipe, so that it does not keep the forwarder waiting."""
         if self._process is not None:
-            self._lifeline().close()
+            self._hang_up()
             self._process.returncode = 0  # not our child: nothing to wait for
             self._process = None
 

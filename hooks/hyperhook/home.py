@@ -9,7 +9,8 @@
       studies/<study>/journal.jsonl      when processes began and ended their work on a study
       running/<trial id>                 locked by the process that runs the trial; the lock dies with it
       outbox/<study>/<tracker>/<item>    what still has to reach a tracker: trials, and the study itself
-      launches/<mark>                    a run ended: the ranks that follow it stop waiting for trials
+      launches/<token>                   locked by a process that leads others, which find it by their environment
+      launches/<mark>                    a run of it ended: those that follow stop waiting for trials
       logs/                              what forwarders had to say
 """
 

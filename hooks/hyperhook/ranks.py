@@ -15,6 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import ClassVar
 
+from hyperhook.home import Lock
 from hyperhook.objective import Point
 from hyperhook.records import TrialRecord
 
@@ -72,19 +73,22 @@ class Launch:
         """
         mark = self.mark()
         while (trial := find(mark)) is None and not (self._folder / mark).exists():
-            if os.getppid() != self._parent:
+            if self._leader_is_gone():
                 return None
             time.sleep(_POLL_SECONDS)
         self.count()
         return trial
 
-    @classmethod
-    def _make_token(cls) -> str:
+    def _leader_is_gone(self) -> bool:
+        leads = self._folder / (self._shared_token or "")
+        return os.getppid() != self._parent or (leads.is_file() and not Lock(leads).is_held())
+
+    def _make_token(self) -> str:
         """Return what the processes that this one starts will find in their environment."""
-        if cls._own_token is None:
-            cls._own_token = secrets.token_hex(8)
-        os.environ[_VARIABLE] = cls._own_token
-        return cls._own_token
+        token = Launch._own_token = self._own_token or secrets.token_hex(8)
+        Lock(self._folder / token).acquire()  # ends with this process: those who follow see it
+        os.environ[_VARIABLE] = token
+        return token
 
 
 class Silence:

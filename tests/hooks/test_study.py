@@ -67,10 +67,8 @@ def test_the_curve_is_reduced_and_its_step_cited(
     made = study(objective=objective, plugins=[recorder])
 
     def train(trial: hh.Trial) -> None:
-        for number, loss in enumerate([0.25, 0.75, float("nan"), 0.5][:4], 1):
-            trial.log(
-                {"loss": loss}, step=10 * number if number < 3 else 10 * (number - 1) + (number == 3) - 0, epoch=number
-            )
+        for loss, step in [(0.25, 10), (0.75, 20), (float("nan"), 25), (0.5, 30)]:
+            trial.log({"loss": loss}, step=step, epoch=step // 10)
 
     made.run(train, trials=1)
     (trial,) = made.trials
@@ -229,7 +227,7 @@ def test_another_space_or_objective_is_refused_and_nothing_is_lost(study: OpenSt
     made = study()
     made.run(good, trials=2)
     with pytest.raises(
-        StudyMismatchError, match="another space: 'x' is .*high=1.0.* there, .*high=2.* here; give this"
+        StudyMismatchError, match=r"another space: 'x' is .*high=1.0.* there, .*high=2.* here; give this"
     ):
         study(space={"x": hh.Float(-1, 2)})
     with pytest.raises(StudyMismatchError, match="exists with the objective"):
@@ -384,7 +382,7 @@ def test_an_answer_that_is_no_number_stops_the_first_run(study: OpenStudy, answe
         good(trial)
         return answer if trial.number != 1 else None
 
-    with pytest.raises(ObjectiveError, match="the training function returned .* expected a number, or None to take"):
+    with pytest.raises(ObjectiveError, match=r"the training function returned .* expected a number, or None to take"):
         made.run(train, trials=3)
     made.run(train, trials=3)
     assert states(made) == ["FAILED", "COMPLETE", "FAILED"]
@@ -622,66 +620,50 @@ def test_a_process_that_ends_leaves_its_trial_killed_for_the_next(study: OpenStu
     assert recorder.hooks()[0] == "trial_finished"
 
 
-RANKS = """
-import os, sys
+FOLLOWED = """
+import atexit, os, subprocess, sys
 import hyperhook as hh
-study = hh.Study("s", {{"x": hh.Float(0, 1)}}, hh.Minimize("loss"), home={home!r}, seed=1)
+def study():
+    return hh.Study("s", {{"x": hh.Float(0, 1)}}, hh.Minimize("loss"), home={home!r}, seed=1)
 def train(trial):
+    {spawn}
     print(trial.number, trial.params["x"], trial.emits, flush=True)
     trial.log({{"loss": 0.5 if trial.number != 1 else float(os.environ["LOCAL_RANK"])}})
     if trial.number == 1:
         raise ValueError("on every rank")
-study.run(train, trials={trials}, progress=False)
-again = hh.Study("s", {{"x": hh.Float(0, 1)}}, hh.Minimize("loss"), home={home!r})
-again.run(train, trials={trials} + 1, progress=False)
-print("behind the run", flush=True)
+study().run(train, trials=3, progress=False)
+study().run(train, trials=4, progress=False)
+print("behind the runs", flush=True)
 """
+SPAWN = """if trial.number == 1:
+        environment = {**os.environ, "LOCAL_RANK": "1"}
+        follower = subprocess.Popen([sys.executable, "-c", os.environ["FOLLOWER"]], env=environment)
+        atexit.register(follower.wait)"""
 
 
-@pytest.mark.parametrize("launcher", ["elastic", "lightning"])
+@pytest.mark.parametrize("launcher", ["torchrun", "lightning"])
 def test_ranks_follow_the_leader_silently_and_end_when_its_run_ends(
     study: OpenStudy, home: Path, launcher: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made = study(space={"x": hh.Float(0, 1)}, seed=1)
     made.tell(made.ask(), 0.1)  # of an earlier start: nobody follows it
-    script = RANKS.format(home=str(home), trials=3)
+    follower = FOLLOWED.format(home=str(home), spawn="")
 
-    def start(rank: int) -> subprocess.Popen[str]:
-        if launcher == "elastic":
-            environment = {"RANK": str(rank), "LOCAL_RANK": str(rank), "TORCHELASTIC_RUN_ID": "none"}
-        else:
-            environment = {"LOCAL_RANK": str(rank)}
-        code = f"{SPAWN}{script}" if launcher == "lightning" and rank == 0 else script
-        return subprocess.Popen(
-            [sys.executable, "-c", code],
-            env={**os.environ, **environment},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+    def start(rank: int, code: str = follower, **environment: str) -> subprocess.Popen[str]:
+        environment = {**os.environ, "LOCAL_RANK": str(rank), **environment}
+        command = [sys.executable, "-c", code]
+        return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
-    SPAWN = ""
-    if launcher == "lightning":  # the leader starts the other rank itself, once it has a trial
-        monkeypatch.setenv("FOLLOWER", script)
-        script = script.replace("def train(trial):\n", "def train(trial):\n    spawn()\n")
-        script = f"""
-import atexit, subprocess, sys
-children = []
-def spawn():
-    if not children:
-        environment = {{**os.environ, "LOCAL_RANK": "1"}}
-        children.append(subprocess.Popen([sys.executable, "-c", os.environ["FOLLOWER"]], env=environment))
-atexit.register(lambda: children[0].wait())
-{script}""".replace("import atexit", "import os, atexit", 1)
-        processes = [start(0)]
-    else:
-        processes = [start(1), start(0)]
+    if launcher == "torchrun":
+        processes = [start(rank, RANK=str(rank), TORCHELASTIC_RUN_ID="none") for rank in (1, 0)]
+    else:  # the leader starts the other rank by itself, in its first trial
+        processes = [start(0, FOLLOWED.format(home=str(home), spawn=SPAWN), FOLLOWER=follower)]
     outputs = [process.communicate(timeout=60) for process in processes]
-    assert [process.returncode for process in processes] == [0] * len(processes), outputs
+    assert {process.returncode for process in processes} == {0}, outputs
     lines = [line for out, _ in outputs for line in out.splitlines()]
     trials = made.trials
-    assert [trial.state for trial in trials] == [TrialState.COMPLETE, TrialState.FAILED, *[TrialState.COMPLETE] * 2]
-    assert lines.count("behind the run") == 2
+    assert states(made) == ["COMPLETE", "FAILED", "COMPLETE", "COMPLETE"]
+    assert lines.count("behind the runs") == 2
     for emits in (True, False):
         seen = [line.split()[:2] for line in lines if line.endswith(str(emits))]
         assert seen == [[str(trial.number), str(trial.params["x"])] for trial in trials[1:]]
@@ -690,17 +672,16 @@ atexit.register(lambda: children[0].wait())
 
 
 def test_a_follower_whose_leader_dies_ends(home: Path) -> None:
-    code = "import hyperhook as hh\nstudy = hh.Study('s', home={home!r})\nstudy.run(print, trials=1)".format(
-        home=str(home)
-    )
+    code = f"import hyperhook as hh\nstudy = hh.Study('s', home={str(home)!r})\nstudy.run(print, trials=1)"
     leader = (
-        "import os, subprocess, sys\n"
+        "import os, subprocess, sys\nfrom hyperhook.home import Home, Lock\n"
+        f"Lock(Home({str(home)!r}).launches / 'token').acquire()\n"
         "os.environ.update(LOCAL_RANK='1', HYPERHOOK_LAUNCH='token')\n"
-        f"follower = subprocess.Popen([sys.executable, '-c', {code!r}])\n"
-        "print(follower.pid, flush=True)\nos._exit(9)"
+        f"subprocess.Popen([sys.executable, '-c', {code!r}])\n"
+        "os._exit(9)"
     )
     done = subprocess.run([sys.executable, "-c", leader], capture_output=True, text=True, timeout=60, check=False)
-    assert done.returncode == 9  # the pipe it shares with its follower has closed: the follower has ended, too
+    assert done.returncode == 9  # the pipe that it shares with its follower has closed: the follower has ended, too
     assert "Traceback" not in done.stderr
 
 

@@ -104,8 +104,8 @@ class HyperhookCallback:
 
     @property
     def state_key(self) -> str:
-        """The key of the callback's state in a checkpoint."""
-        return "HyperhookCallback"
+        """A key that no other callback of the trainer has; nothing is stored under it."""
+        return f"HyperhookCallback-{id(self):x}"
 
     _legacy_state_key = state_key
 

@@ -192,6 +192,27 @@ def test_hyperparameters_that_the_module_saved(
     assert recorder.params() == {"width": 1}
 
 
+def test_hyperparameters_of_the_datamodule_and_none_that_are_private(
+    pl: ModuleType, make_trainer: Make, make_module: Make, make_loader: Make, recorder: Any, trial: Trial
+) -> None:
+    class Data(pl.LightningDataModule):  # type: ignore[name-defined,misc]
+        def __init__(self, size: int, nested: dict[str, int], *, logger: bool) -> None:
+            super().__init__()
+            self.save_hyperparameters("size", "nested", logger=logger)
+
+        def train_dataloader(self) -> Any:
+            return make_loader(2)
+
+    module = make_module(pl)
+    module.train_dataloader = module.val_dataloader = None
+    seen = []
+    for logger in (False, True):
+        trainer = make_trainer(pl, HyperhookCallback(trial), max_epochs=1, limit_val_batches=0)
+        trainer.fit(module, datamodule=Data(8, {"depth": 2}, logger=logger))
+        seen.append(recorder.params())
+    assert seen == [{"width": 1}, {"width": 1, "size": 8, "nested/depth": 2}]
+
+
 def test_checkpoints_are_there_when_they_are_announced(
     namespace: ModuleType, make_trainer: Make, make_module: Make, recorder: Any, trial: Trial, tmp_path: Path
 ) -> None:
@@ -254,12 +275,36 @@ def test_pruning_ends_the_fit_cleanly(
     assert trial.stop_requested
 
 
+def test_pruning_within_an_epoch_stops_there(
+    pl: ModuleType, make_trainer: Make, make_module: Make, recorder: Any, trial: Trial
+) -> None:
+    recorder.stops = lambda record, last: True
+    module = make_module(pl, validate=lambda self, batch, index: self.log("val", 1.0))
+    trainer = make_trainer(pl, HyperhookCallback(trial), val_check_interval=2)
+    trainer.fit(module)
+    assert trainer.state.finished
+    assert recorder.points() == [("val", 1, 0, 1.0)]
+
+
+def test_what_was_logged_before_an_exception_is_kept(
+    pl: ModuleType, make_trainer: Make, make_module: Make, recorder: Any, trial: Trial
+) -> None:
+    def train(self: Any, batch: Any, index: int) -> None:
+        self.log("loss", float(index))
+        if index == 2:
+            raise ValueError("bad batch")
+
+    with pytest.raises(ValueError, match="bad batch"):
+        make_trainer(pl, HyperhookCallback(trial)).fit(make_module(pl, train=train))
+    assert recorder.points() == [("loss", index, 0, float(index)) for index in range(3)]
+
+
 def test_what_goes_wrong_in_the_callback_is_said_once_and_the_fit_goes_on(
     pl: ModuleType, make_trainer: Make, make_module: Make, trial: Trial, caplog: pytest.LogCaptureFixture
 ) -> None:
     class Broken:
         def emit(self, record: Any, event: Any) -> None:
-            raise RuntimeError("no room")
+            raise RuntimeError(f"no room for {event.time}")
 
         def should_stop(self, record: Any, last: Any) -> bool:
             return False
@@ -268,9 +313,54 @@ def test_what_goes_wrong_in_the_callback_is_said_once_and_the_fit_goes_on(
     trainer = make_trainer(pl, HyperhookCallback(Trial(trial.record, Broken())))
     trainer.fit(module)
     assert trainer.state.finished
-    assert [record.message for record in caplog.records if "no room" in record.message] == [
-        "the callback failed (RuntimeError: no room); the fit goes on"
-    ]
+    (said,) = [record.message for record in caplog.records if "no room" in record.message]
+    assert said.startswith("the callback failed (RuntimeError: no room for ")
+    assert said.endswith("); the fit goes on")
+
+
+def test_a_trial_that_ended_is_mentioned_once_and_the_fit_goes_on(
+    pl: ModuleType, make_trainer: Make, make_module: Make, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    study = hh.Study("s", home=tmp_path)
+    trial = study.ask()
+    module = make_module(pl, train=lambda self, batch, index: self.log("loss", 1.0))
+    study.tell(trial)
+    trainer = make_trainer(pl, HyperhookCallback(trial))
+    trainer.fit(module)
+    assert trainer.state.finished
+    assert len([record for record in caplog.records if "trial 's-0' ended as COMPLETE" in record.message]) == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (lambda trial: (("mlflow",), {}), "expected a trial, got 'mlflow'; name trackers by"),
+        (lambda trial: ((trial,), {"trackers": ["mlflow"]}), "got a trial and trackers=…, which is for a run of its"),
+    ],
+)
+def test_arguments_that_would_be_passed_over_in_silence_are_refused(
+    trial: Trial, arguments: Callable[[Trial], Any], message: str
+) -> None:
+    positional, named = arguments(trial)
+    with pytest.raises(hh.HyperhookError, match=message):
+        HyperhookCallback(*positional, **named)
+
+
+def test_two_in_one_trainer(pl: ModuleType, make_trainer: Make, make_module: Make, recorder: Any, trial: Trial) -> None:
+    other = type(recorder)()
+    second = HyperhookCallback(Trial(trial.record, other))
+    module = make_module(pl, train=lambda self, batch, index: self.log("loss", 1.0))
+    make_trainer(pl, HyperhookCallback(trial), callbacks=[second], max_epochs=1).fit(module)
+    assert recorder.points() == other.points() == [("loss", step, 0, 1.0) for step in range(4)]
+
+
+def test_predicting_starts_no_run(pl: ModuleType, make_trainer: Make, make_module: Make, tmp_path: Path) -> None:
+    callback = HyperhookCallback(home=tmp_path / "home")
+    module = make_module(pl)
+    module.predict_step = lambda batch: module.layer(batch[0])
+    make_trainer(pl, callback).predict(module, module.val_dataloader())
+    assert callback.trial is None
+    assert not (tmp_path / "home").exists()
 
 
 def test_it_finds_the_current_trial(pl: ModuleType, make_trainer: Make, make_module: Make, tmp_path: Path) -> None:

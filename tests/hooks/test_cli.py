@@ -1,0 +1,265 @@
+"""The command line: what it prints, and one line and exit code 2 where it cannot."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+import hyperhook as hh
+from hyperhook import cli, forwarder
+from hyperhook.home import Home
+from hyperhook.study import Study
+
+OpenStudy = Callable[..., Study]
+
+
+class Done:
+    """What a command left: exit code and lines."""
+
+    def __init__(self, code: object, captured: tuple[str, str]) -> None:
+        self.code = code
+        self.out, self.err = (text.splitlines() for text in captured)
+
+    def table(self) -> list[dict[str, str]]:
+        """The rows of a table, by the names of the columns."""
+        header = self.out[0]
+        starts = [match.start() for match in re.finditer(r"(?<!\S)\S", header)]
+        ends = [*starts[1:], None]
+        cells = [[line[a:b].strip() for a, b in zip(starts, ends, strict=True)] for line in self.out]
+        return [dict(zip(cells[0], row, strict=True)) for row in cells[1:]]
+
+
+@pytest.fixture
+def hyperhook(home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Done]:
+    """Runs the command as the console script does, in `home`."""
+    monkeypatch.setenv("HYPERHOOK_HOME", str(home))
+
+    def run(*arguments: str) -> Done:
+        monkeypatch.setattr(sys, "argv", ["hyperhook", *arguments])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        return Done(ended.value.code, capsys.readouterr())
+
+    return run
+
+
+def test_plugins_lists_what_ships_with_its_kind_and_hooks(hyperhook: Callable[..., Done]) -> None:
+    done = hyperhook("plugins")
+    assert done.code == 0
+    rows = {row["name"]: row for row in done.table()}
+    assert {name: row["kind"] for name, row in rows.items()} == {
+        "gp": "plugin",
+        "mlflow": "tracker",
+        "random": "plugin",
+        "tensorboard": "tracker",
+        "wandb": "tracker",
+    }
+    assert rows["random"]["hooks"] == rows["gp"]["hooks"] == "suggest"
+    assert rows["mlflow"]["hooks"] == "events"
+    assert rows["random"]["from"] == f"hyperhook {hh.__version__}"
+    assert {row["state"] for row in rows.values()} == {"ready"}
+
+
+def test_plugins_names_what_is_missing_and_what_is_broken(
+    hyperhook: Callable[..., Done], publish: Callable[..., None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "theirs.py").write_text(
+        "import hyperhook as hh\nclass Lazy(hh.Tracker):\n    requires = ('no_such',)\n"
+    )
+    (tmp_path / "eager.py").write_text("import no_such\n")
+    (tmp_path / "raising.py").write_text("raise RuntimeError('[red]not here')\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    publish("lazy", "theirs:Lazy", "no-such; extra == 'lazy'")
+    publish("eager", "eager:Eager")
+    publish("raising", "raising:Raising")
+    rows = {row["name"]: row for row in hyperhook("plugins").table()}
+    assert rows["lazy"]["state"] == "missing: pip install 'lazy-dist[lazy]'"
+    assert rows["eager"]["state"] == "missing: pip install no_such"
+    assert rows["raising"]["state"] == "broken: RuntimeError: [red]not here"
+    assert rows["lazy"]["from"] == "lazy-dist 1.0"
+
+
+def test_studies_lists_each_with_its_count_and_best(hyperhook: Callable[..., Done], study: OpenStudy) -> None:
+    one = study("one", objective=hh.Maximize("acc"))
+    one.run(lambda trial: trial.number / 10, trials=3)
+    one.tell(one.ask(), state=hh.TrialState.FAILED)
+    one.ask()
+    study("[two]", space=None, objective=None)
+    done = hyperhook("studies")
+    assert done.code == 0
+    assert done.table() == [
+        {
+            "study": "one",
+            "objective": "maximize acc",
+            "trials": "5",
+            "complete": "3",
+            "failed": "1",
+            "running": "1",
+            "best": "0.2",
+        },
+        {
+            "study": "[two]",
+            "objective": "-",
+            "trials": "0",
+            "complete": "0",
+            "failed": "0",
+            "running": "0",
+            "best": "-",
+        },
+    ]
+
+
+@pytest.mark.parametrize(("objective", "order"), [(hh.Maximize("m"), "2 0 1"), (hh.Minimize("m"), "1 0 2")])
+def test_show_puts_the_best_first_and_those_without_a_value_behind(
+    hyperhook: Callable[..., Done], study: OpenStudy, objective: hh.Objective, order: str
+) -> None:
+    made = study(objective=objective)
+    for value in (0.5, 0.0, 0.75):
+        trial = made.ask()
+        trial.log({"m": value}, step=7, epoch=1)
+        made.tell(trial)
+    made.tell(made.ask(), state=hh.TrialState.FAILED, error="ValueError: [bold]no")
+    pruned = made.ask()
+    pruned.log({"m": 9.0 if objective.direction == "maximize" else -9.0})
+    made.tell(pruned, state=hh.TrialState.PRUNED)
+    made.ask()
+    done = hyperhook("show", "s")
+    assert done.code == 0
+    rows = done.table()
+    assert [row["trial"] for row in rows] == [*order.split(), "3", "4", "5"]
+    assert [row["state"] for row in rows] == ["COMPLETE"] * 3 + ["FAILED", "PRUNED", "RUNNING"]
+    best = made.best
+    assert (rows[0]["value"], rows[0]["step"], rows[0]["epoch"]) == (f"{best.value:.6g}", "7", "1")
+    assert rows[0]["x"] == f"{best.params['x']:.6g}"
+    assert rows[3]["error"] == "ValueError: [bold]no"
+    assert rows[5]["time"] == "-"
+
+
+def test_show_shows_conditional_params_where_they_are_active(hyperhook: Callable[..., Done], study: OpenStudy) -> None:
+    made = study(space={"net": hh.Choice({"cnn": {"width": hh.Int(3, 3)}, "mlp": {}})})
+    made.run(lambda trial: 0.0, trials=2)
+    assert sorted((row["net"], row["width"]) for row in hyperhook("show", "s").table()) == [("cnn", "3"), ("mlp", "-")]
+
+
+def test_home_can_be_named(hyperhook: Callable[..., Done], study: OpenStudy, tmp_path: Path, home: Path) -> None:
+    study("elsewhere", home=tmp_path / "other")
+    assert hyperhook("studies", "--home", str(tmp_path / "other")).table()[0]["study"] == "elsewhere"
+    assert hyperhook("studies").code == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("show", "nope"), "hyperhook: there is no study 'nope' here; there are: s"),
+        (("sync", "nope"), "hyperhook: there is no study 'nope' here; there are: s"),
+        (("sync", "s", "--to", "wandbb"), "hyperhook: no plugin 'wandbb' is installed; there are: "),
+        (("sync", "s", "--to", "random"), "hyperhook: trackers: 'random' is not a hyperhook.Tracker; name it under"),
+        (
+            ("studies", "--home", "/nowhere/at/all"),
+            "hyperhook: there is no hyperhook home at '/nowhere/at/all'; name one",
+        ),
+    ],
+)
+def test_what_goes_wrong_is_one_line_and_exit_code_2(
+    hyperhook: Callable[..., Done], study: OpenStudy, arguments: tuple[str, ...], message: str
+) -> None:
+    study()
+    done = hyperhook(*arguments)
+    assert done.code == 2
+    assert done.out == []
+    (line,) = done.err
+    assert line.startswith(message)
+
+
+def test_a_store_that_is_no_database_is_one_line(hyperhook: Callable[..., Done], home: Path) -> None:
+    home.mkdir()
+    (home / "hyperhook.db").write_text("my notes\n" * 100)
+    done = hyperhook("studies")
+    assert (done.code, len(done.err)) == (2, 1)
+    assert "is not a database that hyperhook wrote" in done.err[0]
+
+
+@pytest.fixture
+def mirror(mirrors: ModuleType, publish: Callable[..., None], tmp_path: Path) -> Path:
+    """The folder of a tracker that is installed as ``mirror``."""
+    publish("mirror", "mirrors:Down")
+    return tmp_path / "mirror"
+
+
+def train(trial: hh.Trial) -> None:
+    trial.log({"loss": 0.5}, step=trial.number)
+
+
+def test_sync_sends_what_a_study_could_not(
+    hyperhook: Callable[..., Done], study: OpenStudy, mirror: Path, mirrors: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(forwarder, "PATIENCE_SECONDS", 0.05)
+    monkeypatch.setattr(forwarder, "_FIRST_RETRY_SECONDS", 0.01)
+    mirror.mkdir()
+    (mirror / "down").touch()
+    made = study(trackers=["mirror"], delivery="inline")
+    made.run(train, trials=2)
+    made.close()
+    done = hyperhook("sync", "s")
+    assert done.code == 1
+    assert done.out == ["mirror: 2 not delivered (ConnectionError: the server is down)", "s: try again later (mirror)"]
+    (mirror / "down").unlink()
+    done = hyperhook("sync", "s")
+    assert (done.code, done.out) == (0, ["s: nothing left to deliver (mirror)"])
+    assert mirrors.points(mirror) == {(0, "loss", 0, 0.5): 1, (1, "loss", 1, 0.5): 1}
+    assert mirrors.states(mirror) == ["COMPLETE"] * 2
+    assert hyperhook("sync", "s").out == ["s: nothing left to deliver (no trackers)"]
+
+
+def test_sync_sends_a_finished_study_to_a_tracker_never_named_once(
+    hyperhook: Callable[..., Done], study: OpenStudy, mirror: Path, mirrors: ModuleType
+) -> None:
+    study().run(train, trials=2)
+    for _ in range(2):
+        done = hyperhook("sync", "s", "--to", "mirror")
+        assert (done.code, done.out) == (0, ["s: nothing left to deliver (mirror)"])
+        assert mirrors.points(mirror) == {(0, "loss", 0, 0.5): 1, (1, "loss", 1, 0.5): 1}
+
+
+def test_sync_marks_what_died(
+    hyperhook: Callable[..., Done], study: OpenStudy, mirror: Path, mirrors: ModuleType, home: Path
+) -> None:
+    made = study()
+    trial = made.ask()
+    train(trial)
+    Home(home).alive(trial.id).release()  # as its process dies
+    assert hyperhook("sync", "s", "--to", "mirror").code == 0
+    assert mirrors.states(mirror) == ["KILLED"]
+    assert made.trials[0].state is hh.TrialState.KILLED
+
+
+def test_sync_of_a_tracker_given_as_an_instance_says_how_else(
+    hyperhook: Callable[..., Done], study: OpenStudy, mirrors: ModuleType, tmp_path: Path
+) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "down").touch()
+    study(trackers=[mirrors.Down(tmp_path / "out")], delivery="inline").run(train, trials=1)
+    done = hyperhook("sync", "s")
+    assert done.code == 2
+    assert done.err[0].startswith("hyperhook: no plugin 'down' is installed; ")
+    assert done.err[0].endswith("is sent for by the script that makes it: study.flush()")
+
+
+def test_no_arguments_show_help_and_the_module_is_the_command(home: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "hyperhook", "--help"],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "COLUMNS": "100"},
+    )
+    assert done.returncode == 0
+    for command in ("plugins", "studies", "show", "sync"):
+        assert re.search(rf"\b{command}\b", done.stdout)
