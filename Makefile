@@ -33,7 +33,8 @@ format: $(READY)
 
 bench: $(READY)  ## the numbers in docs/benchmarks.md
 	$(BIN)/python benchmarks/event_cost.py
-	$(BIN)/python benchmarks/gp_vs_random.py
+	$(BIN)/python benchmarks/import_time.py
+	OPENBLAS_NUM_THREADS=1 $(BIN)/python benchmarks/gp_vs_random.py
 
 clean:
 	rm -rf $(VENV) dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -102,7 +102,9 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=5)
     parser.add_argument("--plugins", nargs="*", default=["gp"])
     parser.add_argument("--trackers", nargs="*", default=list(OPEN))
+    parser.add_argument("--home", help="where the study lives; by default HYPERHOOK_HOME, else ./.hyperhook")
     options = parser.parse_args()
+    torch.set_num_threads(1)  # a network this small trains faster on one core
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", module="lightning")
 
@@ -116,6 +118,7 @@ def main() -> None:
         objective=hh.Maximize("val_acc"),
         plugins=options.plugins,
         trackers=options.trackers,
+        home=options.home,
         seed=0,
     )
 

@@ -144,10 +144,10 @@ def _cell(value: object) -> str:
 
 
 def _print(what: Table | str) -> None:
-    console = Console(highlight=False)
+    console = Console(highlight=False, markup=False, emoji=False)  # names and errors are what they are
     if not console.is_terminal:
         console.width = 1000  # never wrapped or cut where a program reads it
-    console.print(what, markup=False) if isinstance(what, str) else console.print(what)
+    console.print(what)
 
 
 def main() -> None:

@@ -35,6 +35,7 @@ __all__ = [
     "decode",
     "encode",
     "finite",
+    "text",
     "trial_after",
 ]
 
@@ -226,3 +227,12 @@ def trial_after(trial: TrialRecord | None, event: Event) -> TrialRecord | None:
 def finite(value: float) -> float | str:
     """Return a value as JSON can hold it: itself where it is finite, else its name."""
     return value if math.isfinite(value) else str(value)
+
+
+def text(value: object) -> str:
+    """Return the text of any value as JSON can hold it: halves of characters are escaped, as in odd file names."""
+    try:
+        found = str(value)
+    except Exception as error:  # somebody's __str__
+        found = f"<{type(value).__name__} without a text: {type(error).__name__}>"
+    return found.encode(errors="backslashreplace").decode()

@@ -102,6 +102,8 @@ class Courier(threading.Thread):
                 time.sleep(POLL_SECONDS)
             else:
                 self._ending.wait(POLL_SECONDS)
+        for projection in self._open.values():
+            projection.release()
         self._delivery.tracker.close()
 
     def _round(self) -> int:
@@ -303,6 +305,8 @@ def main(lifeline: BinaryIO) -> None:
     for courier in couriers:
         courier.start()
     lifeline.read()
+    if not order.home.database.exists():
+        return  # the home was deleted: nothing is left to deliver, and it is not made again
     workspace = Workspace(order.home)
     _reap(workspace, order.study, order.trackers)
     for courier in couriers:

@@ -94,7 +94,8 @@ def missing_libraries(plugin: object) -> list[str]:
 
 def _listed(what: str, names: Sequence[str | object]) -> Sequence[str | object]:
     if isinstance(names, str) or not isinstance(names, Sequence):
-        raise PluginError(f"{what}: expected a list, got {names!r}; write {what}=[{names!r}]")
+        mend = "leave it out" if names is None else f"write {what}=[{names!r}]"
+        raise PluginError(f"{what}: expected a list, got {names!r}; {mend}")
     return names
 
 

@@ -46,7 +46,7 @@ class Progress:
         from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
         from rich.progress import Progress as Bar
 
-        self._console = Console(stderr=True, highlight=False)
+        self._console = Console(stderr=True, highlight=False, markup=False, emoji=False)  # names are what they are
         if self._console.is_terminal:
             columns = (
                 TextColumn("{task.fields[study]}"),
@@ -74,7 +74,7 @@ class Progress:
         self._take(trial)
         if self._console is None:
             return
-        self._console.print(self._line(trial), markup=False, soft_wrap=True)
+        self._console.print(self._line(trial), soft_wrap=True)
         if self._bar is not None:
             self._bar.update(self._bar.task_ids[0], completed=self._done, description=self._summary())
 
@@ -121,13 +121,15 @@ class Delivering:
         """Show what is left."""
         if time.monotonic() - self._since < self._MOMENT_SECONDS:
             return
+        from rich.text import Text
+
         rows = ", ".join(f"{row.tracker} {row.items}" + (f" ({row.error})" if row.error else "") for row in left)
         if self._status is None:
             from rich.console import Console
 
-            self._status = Console(stderr=True).status("")
+            self._status = Console(stderr=True, highlight=False).status("")
             self._status.start()
-        self._status.update(f"delivering: {rows}")
+        self._status.update(Text(f"delivering: {rows}"))  # an error may hold what looks like markup
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -138,7 +140,7 @@ class Delivering:
 
 def format_seconds(seconds: float) -> str:
     """Return a duration for people: ``8.1s``, ``2m05s``, ``1h02m``."""
-    if seconds < 60:
+    if round(seconds, 1) < 60:
         return f"{seconds:.1f}s"
     minutes, rest = divmod(round(seconds), 60)
     if minutes < 60:

@@ -56,6 +56,10 @@ class Space(Mapping[str, Parameter]):
     """
 
     def __init__(self, parameters: Mapping[str, Parameter]) -> None:
+        if not isinstance(parameters, Mapping):
+            raise SpaceError(
+                f"space: expected names and parameters, as in {{'lr': hh.Float(0, 1)}}, got {parameters!r}"
+            )
         self._parameters: dict[str, Parameter] = {}
         self._conditions: dict[str, Condition] = {}
         self._add(parameters, None)

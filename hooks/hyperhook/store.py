@@ -6,7 +6,10 @@ SQLAlchemy is imported when a store is opened, so that ``import hyperhook`` stay
 from __future__ import annotations
 
 import json
+import os
+import sqlite3
 import time
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -101,6 +104,8 @@ class Store:
                     f"store {str(path)!r} has schema {found}, this hyperhook expects {SCHEMA}; "
                     "use the version of hyperhook that wrote it, or another home"
                 )
+        self.close = weakref.finalize(self, _close, _hold_open(path), os.getpid())
+        """Let go of the database; a store that is used again after it is slower, and right."""
 
     @contextmanager
     def _transaction(self, *, write: bool = True) -> Iterator[Connection]:
@@ -260,6 +265,23 @@ class Store:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__init__(state["path"])  # type: ignore[misc]
+
+
+_inherited: list[sqlite3.Connection] = []  # of a parent process: kept, since closing them is not ours
+
+
+def _hold_open(path: Path) -> sqlite3.Connection:
+    """Keep transactions from being the last to close the database: that empties its log, and waits for the disk."""
+    held = sqlite3.connect(path, timeout=_BUSY_TIMEOUT_SECONDS, check_same_thread=False)
+    held.execute("SELECT count(*) FROM meta").fetchall()  # SQLite opens a file when it is first read
+    return held
+
+
+def _close(held: sqlite3.Connection, pid: int) -> None:
+    if os.getpid() == pid:
+        held.close()
+    else:
+        _inherited.append(held)
 
 
 def _sqlite(path: Path) -> Engine:

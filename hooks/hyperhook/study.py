@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import logging
+import numbers
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -22,7 +23,7 @@ from hyperhook.errors import (
     StudyError,
     TrialStateError,
 )
-from hyperhook.events import StudyFinished, StudyStarted
+from hyperhook.events import StudyFinished, StudyStarted, text
 from hyperhook.executor import ThisProcess
 from hyperhook.home import Home
 from hyperhook.journal import read
@@ -63,6 +64,7 @@ class Study:
         SpaceError: The space cannot be.
         PluginError: A plugin or a tracker cannot be used.
         StoreError: The home or its store cannot be used.
+        StudyError: The name, the seed or another option cannot be.
 
     Example:
         >>> study = Study("parabola", {"x": hh.Float(-1, 1)}, hh.Minimize("y"))  # doctest: +SKIP
@@ -91,7 +93,12 @@ class Study:
             raise ObjectiveError(f"objective: expected hh.Maximize(…) or hh.Minimize(…), got {objective!r}")
         if delivery not in ("forwarder", "inline"):
             raise StudyError(f"delivery: expected 'forwarder' or 'inline', got {delivery!r}")
-        wanted = StudyRecord(name, space if isinstance(space, Space) else Space(space or {}), objective, seed)
+        if not isinstance(max_consecutive_failures, int) or max_consecutive_failures < 1:
+            raise StudyError(f"max_consecutive_failures: expected an int from 1, got {max_consecutive_failures!r}")
+        if not isinstance(flush_timeout_seconds, int | float) or not flush_timeout_seconds >= 0:
+            raise StudyError(f"flush_timeout_seconds: expected a number from 0, got {flush_timeout_seconds!r}")
+        found = space if isinstance(space, Space) else Space({} if space is None else space)
+        wanted = StudyRecord(name, found, objective, _as_seed(seed))
         self.name = name
         self.flush_timeout_seconds = flush_timeout_seconds
         self.max_consecutive_failures = max_consecutive_failures
@@ -244,7 +251,10 @@ class Study:
         Raises:
             ObjectiveError: It completed, and there is no value. The trial stays RUNNING: tell again.
             TrialStateError: It has ended already.
+            StudyError: `state` is none that ends a trial.
         """
+        if state is not None:
+            state = _as_end(state)
         if not trial.emits:
             trial.ended(replace(trial.record, state=state or TrialState.COMPLETE, error=error))
             return trial.record
@@ -319,10 +329,11 @@ class Study:
         """Finish what this process does for the study: deliver, and let the forwarder go. Runs by itself at exit."""
         if os.getpid() != self._pid or self._launch.follows:
             return
-        atexit.unregister(self.close)
+        atexit.unregister(self._close_at_exit)
         self._finish()
         self.flush()
         self._outlet.close()
+        self._workspace.store.close()
 
     def __enter__(self) -> Study:
         return self
@@ -332,12 +343,16 @@ class Study:
     ) -> None:
         self.close()
 
+    def _close_at_exit(self) -> None:
+        if self._workspace.home.database.exists():  # else the home was deleted: do not make it again
+            self.close()
+
     def _begin(self) -> None:
         """Announce, once, that this process works on the study; mend what a dead one left."""
         if self._begun:
             return
         self._begun = True
-        atexit.register(self.close)
+        atexit.register(self._close_at_exit)
         self._reap()
         self._outlet.announce(StudyStarted.of(self._record))
         self._manager.events.study_started(study=self.record())
@@ -397,13 +412,28 @@ class Study:
 
     def _tell_error(self, trial: Trial, state: TrialState, error: BaseException) -> None:
         if not trial.record.state.is_finished:
-            text = str(error).strip().splitlines()
-            self.tell(trial, state=state, error=": ".join([type(error).__name__, *text[:1]]))
+            lines = text(error).strip().splitlines()
+            self.tell(trial, state=state, error=": ".join([type(error).__name__, *lines[:1]]))
 
     def _follow(self, train: Callable[[Trial], object]) -> None:
         """Run along with the process that leads, silently."""
         while (trial := self.next_trial()) is not None:
             self.attempt(trial, train)
+
+
+def _as_seed(seed: object) -> int | None:
+    if seed is None:
+        return None
+    if isinstance(seed, numbers.Integral) and not isinstance(seed, bool) and abs(int(seed)) < 2**63:
+        return int(seed)
+    raise StudyError(f"seed: expected None or an int that fits in 64 bits, got {seed!r}")
+
+
+def _as_end(state: object) -> TrialState:
+    for end in TrialState:
+        if end.is_finished and end == state:
+            return end
+    raise StudyError(f"tell: expected state COMPLETE, PRUNED, FAILED or KILLED, got {state!r}")
 
 
 def _used(study: StudyRecord) -> int:

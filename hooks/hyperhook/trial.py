@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Protocol, SupportsFloat, get_args
 
 from hyperhook.errors import MetricError, TrialStateError
-from hyperhook.events import ArtifactLogged, Event, MetricsLogged, ParamsLogged, StopRequested, finite
+from hyperhook.events import ArtifactLogged, Event, MetricsLogged, ParamsLogged, StopRequested, finite, text
 from hyperhook.objective import Curve, Objective, Point
 from hyperhook.parameters import Scalar, plain
 from hyperhook.records import ArtifactKind, TrialRecord
@@ -285,12 +285,12 @@ def _as_count(what: str, count: object) -> int:
 
 def _flatten(params: Mapping[str, object], prefix: str = "") -> Iterator[tuple[str, Scalar]]:
     for key, value in params.items():
-        name = f"{prefix}{key}"
+        name = f"{prefix}{text(key)}"
         if isinstance(value, Mapping) and value:
             yield from _flatten(value, f"{name}/")
         elif isinstance(value, float) and not math.isfinite(value):
             yield name, str(value)
-        elif value is None or isinstance(value, str | int | float | bool):
+        elif value is None or isinstance(value, int | float | bool):
             yield name, plain(value)
         else:
-            yield name, str(value)
+            yield name, text(plain(value) if isinstance(value, str) else value)

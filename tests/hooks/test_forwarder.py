@@ -225,6 +225,26 @@ sys.stdin.read()
     assert study().trials[0].state is hh.TrialState.KILLED
 
 
+def test_a_home_that_was_deleted_is_not_made_again_and_the_forwarder_ends(
+    mirrors: ModuleType, out: Path, home: Path, wait_for: Wait
+) -> None:
+    script = f"""
+import shutil, sys
+sys.path.insert(0, {str(Path(__file__).parent)!r})
+import hyperhook as hh, mirrors
+study = hh.Study("s", home={str(home)!r}, trackers=[mirrors.Mirror({str(out)!r})])
+study.tell(study.ask())
+study.flush()
+print(study._outlet._forwarder.pid)
+shutil.rmtree({str(home)!r})
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stderr == ""
+    wait_for(lambda: not alive(int(done.stdout)))
+    assert mirrors.states(out) == ["COMPLETE"]
+    assert not home.exists()
+
+
 def test_inline_delivery_survives_a_tracker_that_fails_and_sends_the_rest_at_the_end(
     study: OpenStudy, mirrors: ModuleType, out: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import multiprocessing
+import os
 import pickle
 import sqlite3
 import threading
@@ -194,6 +196,34 @@ def test_a_pickled_store_is_the_same_store(store: Store) -> None:
     copy = pickle.loads(pickle.dumps(store))
     copy.claim("s", "a", {})
     assert [trial.id for trial in store.study("s").trials] == ["a"]
+
+
+def test_an_open_store_does_not_wait_for_the_disk_at_each_transaction(store: Store, path: Path) -> None:
+    log = path.with_name(path.name + "-wal")
+    store.claim("s", "a", {})
+    assert log.stat().st_size > 0  # the last to close the database empties the log
+    store.close()
+    assert not log.exists()
+    store.claim("s", "b", {})
+    assert [trial.id for trial in Store(path).study("s").trials] == ["a", "b"]
+
+
+def test_a_forked_child_leaves_its_parent_s_store_alone(path: Path) -> None:
+    made = Store(path)
+    made.open_study(STUDY)
+    made.claim("s", "a", {})
+    child = os.fork()
+    if child == 0:
+        made.claim("s", "b", {})
+        made.close()
+        del made
+        gc.collect()
+        os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert path.with_name(path.name + "-wal").exists()
+    made.claim("s", "c", {})
+    made.close()
+    assert [trial.id for trial in Store(path).study("s").trials] == ["a", "b", "c"]
 
 
 def test_a_newer_schema_is_refused_and_left_alone(store: Store, path: Path) -> None:

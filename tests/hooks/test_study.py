@@ -161,6 +161,20 @@ def test_a_state_can_be_told(study: OpenStudy, state: TrialState) -> None:
     assert ended.value == (0.5 if state is TrialState.PRUNED else None)
 
 
+def test_a_state_may_be_told_by_its_name(study: OpenStudy) -> None:
+    made = study()
+    assert made.tell(made.ask(), state="FAILED").state is TrialState.FAILED  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("state", [TrialState.RUNNING, TrialState.QUEUED, "DONE", "failed", 3])
+def test_a_state_that_ends_no_trial_leaves_it_running(study: OpenStudy, state: object) -> None:
+    made = study()
+    trial = made.ask()
+    with pytest.raises(StudyError, match="tell: expected state COMPLETE, PRUNED, FAILED or KILLED, got "):
+        made.tell(trial, 0.5, state=state)  # type: ignore[arg-type]
+    assert made.tell(trial, 0.5).state is TrialState.COMPLETE
+
+
 def test_a_trial_of_another_study_cannot_be_told(study: OpenStudy) -> None:
     trial = study("one").ask()
     with pytest.raises(TrialStateError):
@@ -221,6 +235,13 @@ def test_the_seed_gives_the_same_search_also_when_it_is_resumed(study: OpenStudy
     assert params("once", 6) == params("resumed", 2, 3, 6)
     assert params("other", 6, seed=6) != params("once", 6)
     assert params("free", 3, seed=None) != params("free again", 3, seed=None)
+
+
+def test_a_seed_of_numpy_s_is_a_seed(study: OpenStudy) -> None:
+    import numpy as np
+
+    params = [study(name, seed=seed).ask().params for name, seed in (("a", np.int64(5)), ("b", 5))]
+    assert params[0] == params[1]
 
 
 def test_another_space_or_objective_is_refused_and_nothing_is_lost(study: OpenStudy) -> None:
@@ -301,6 +322,33 @@ def test_a_failing_trial_fails_alone(study: OpenStudy, caplog: pytest.LogCapture
     assert [trial.value for trial in made.trials if trial.state is TrialState.FAILED] == [None] * 3
     assert caplog.text.count("failed; the study goes on") == 3
     assert "Traceback" in caplog.text
+
+
+class Mute(Exception):
+    def __str__(self) -> str:
+        raise RuntimeError("no text")
+
+
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [
+        (ValueError("no such file: \udcff.txt"), r"ValueError: no such file: \udcff.txt"),
+        (ValueError("\0[red]\x1b[31m"), "ValueError: \0[red]\x1b[31m"),
+        (ValueError("\n\n"), "ValueError"),
+        (Mute(), "Mute: <Mute without a text: RuntimeError>"),
+    ],
+)
+def test_whatever_an_error_says_its_trial_fails_by_it(study: OpenStudy, error: Exception, text: str) -> None:
+    made = study()
+
+    def train(trial: hh.Trial) -> float:
+        if trial.number == 0:
+            raise error
+        return 0.5
+
+    made.run(train, trials=2)
+    assert states(made) == ["FAILED", "COMPLETE"]
+    assert made.trials[0].error == text
 
 
 def test_failure_after_failure_stops_the_study_with_the_reason(study: OpenStudy) -> None:
@@ -620,6 +668,17 @@ def test_a_process_that_ends_leaves_its_trial_killed_for_the_next(study: OpenStu
     assert recorder.hooks()[0] == "trial_finished"
 
 
+def test_a_home_that_was_deleted_is_not_made_again_at_exit(home: Path) -> None:
+    script = (
+        "import shutil, hyperhook as hh\n"
+        f"study = hh.Study('s', home={str(home)!r})\n"
+        f"study.tell(study.ask())\nshutil.rmtree({str(home)!r})"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stderr == ""
+    assert not home.exists()
+
+
 FOLLOWED = """
 import atexit, os, subprocess, sys
 import hyperhook as hh
@@ -700,6 +759,17 @@ def test_a_follower_whose_leader_dies_ends(home: Path) -> None:
         ),
         ({"delivery": "post"}, StudyError, "delivery: expected 'forwarder' or 'inline', got 'post'"),
         ({"space": {"x": 3}}, SpaceError, "'x' must be a Float, Int or Choice, got 3"),
+        ({"space": ["x"]}, SpaceError, r"space: expected names and parameters, as in .*, got \['x'\]"),
+        ({"space": []}, SpaceError, "space: expected names and parameters"),
+        ({"seed": "5"}, StudyError, "seed: expected None or an int that fits in 64 bits, got '5'"),
+        ({"seed": 0.5}, StudyError, "seed: expected None or an int that fits in 64 bits, got 0.5"),
+        ({"seed": True}, StudyError, "seed: expected None or an int that fits in 64 bits, got True"),
+        ({"seed": 2**63}, StudyError, "seed: expected None or an int that fits in 64 bits, got 9223372036854775808"),
+        ({"max_consecutive_failures": 0}, StudyError, "max_consecutive_failures: expected an int from 1, got 0"),
+        ({"max_consecutive_failures": None}, StudyError, "max_consecutive_failures: expected an int from 1, got None"),
+        ({"flush_timeout_seconds": "60"}, StudyError, "flush_timeout_seconds: expected a number from 0, got '60'"),
+        ({"flush_timeout_seconds": -1}, StudyError, "flush_timeout_seconds: expected a number from 0, got -1"),
+        ({"flush_timeout_seconds": float("nan")}, StudyError, "flush_timeout_seconds: expected a number from 0, got n"),
     ],
 )
 def test_a_study_that_cannot_be_leaves_nothing(

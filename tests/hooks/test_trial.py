@@ -142,6 +142,27 @@ def test_params_are_flat_once_and_never_change(trial: Trial, sink: Sink) -> None
     assert trial.params == {"lr": 0.1, "deep": True}
 
 
+class Mute:
+    def __str__(self) -> str:
+        raise RuntimeError("no text")
+
+
+def test_a_param_of_any_kind_is_recorded_by_its_text(trial: Trial, sink: Sink) -> None:
+    trial.log_params(
+        {"path": Path("\udcff"), "name": "a\udcff", "\udcff": 1, "mute": Mute(), "enum": Name.LOSS, 3: None}
+    )
+    (event,) = sink.events
+    assert isinstance(event, ParamsLogged)
+    assert event.params == {
+        "path": r"\udcff",
+        "name": r"a\udcff",
+        r"\udcff": 1,
+        "mute": "<Mute without a text: RuntimeError>",
+        "enum": "loss",
+        "3": None,
+    }
+
+
 def test_params_are_a_dictionary_of_your_own(trial: Trial) -> None:
     trial.params["lr"] = 3.0
     assert trial.params["lr"] == 0.1

@@ -6,9 +6,11 @@ import atexit
 import logging
 import multiprocessing
 import os
+import sys
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
+from multiprocessing.util import Finalize
 from typing import Any, Concatenate, ParamSpec
 
 from hyperhook import HyperhookError, Study, Tracker, Trial, TrialState, current_trial
@@ -198,11 +200,7 @@ class HyperhookCallback:
         """Keep what was logged; end a run of our own as FAILED, or as KILLED by Ctrl-C."""
         if trainer.world_size == 1:  # reading may exchange values with ranks that are elsewhere
             self._drain(trainer)
-        if self._own is not None and self._trial is not None and not self._trial.record.state.is_finished:
-            killed = not isinstance(exception, Exception)
-            text = ": ".join([type(exception).__name__, *str(exception).splitlines()[:1]])
-            self._own.tell(self._trial, state=TrialState.KILLED if killed else TrialState.FAILED, error=text)
-            self.close()
+        self._end(exception)
 
     @_harmless
     def teardown(self, trainer: Any, pl_module: Any, stage: str) -> None:
@@ -221,7 +219,22 @@ class HyperhookCallback:
                 self._own = Study(**self._options)
                 self._own_trial = self._own.ask()
                 atexit.register(self.close)
+                if multiprocessing.parent_process() is not None:
+                    Finalize(None, self._abandon, exitpriority=0)
             self._trial = self._own_trial
+
+    def _end(self, error: BaseException) -> None:
+        """End a run of our own as FAILED, or as KILLED by what is no failure."""
+        if self._own is not None and self._trial is not None and not self._trial.record.state.is_finished:
+            state = TrialState.FAILED if isinstance(error, Exception) else TrialState.KILLED
+            text = ": ".join([type(error).__name__, *str(error).splitlines()[:1]])
+            self._own.tell(self._trial, state=state, error=text)
+            self.close()
+
+    def _abandon(self) -> None:
+        """End a run of our own that its process leaves behind: no hook tells a spawned rank of an exception."""
+        error = sys.exception()
+        self._end((error.__context__ if isinstance(error, SystemExit) else error) or KeyboardInterrupt())
 
     @_harmless
     def _log_params(self, trainer: Any, pl_module: Any) -> None:

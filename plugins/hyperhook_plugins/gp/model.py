@@ -48,6 +48,8 @@ BOUNDS = {
     "raw_constant": (-10.0, 10.0),
 }
 """Where the fit stays, so that no step of a line search leaves what float64 can factor."""
+FENCE = 3.0
+NOISE_PRIOR = (-6.0, 2.0)
 MAX_ITERATIONS = 60
 JITTERS = (0.0, 1e-8, 1e-6, 1e-4)
 
@@ -55,13 +57,22 @@ JITTERS = (0.0, 1e-8, 1e-6, 1e-4)
 def standardise(losses: Tensor) -> Tensor:
     """Shift and scale losses to mean 0 and standard deviation 1; equal ones become 0.
 
+    Losses far above the others come down to Tukey's outer fence first, three quartile ranges above the upper quartile:
+    how badly a training diverged tells nothing about the best ones, which one huge value would make look all alike.
+
     Args:
         losses: ``n``, finite; huge ones (1e308) do not overflow.
 
     Returns:
         ``n``.
+
+    References:
+        Tukey: Exploratory Data Analysis. Addison-Wesley 1977.
     """
     scaled = losses / losses.abs().max().clamp_min(torch.finfo(losses.dtype).tiny)
+    lower, upper = torch.quantile(scaled, scaled.new_tensor([0.25, 0.75]))
+    if upper > lower:
+        scaled = scaled.clamp_max(upper + FENCE * (upper - lower))
     centred = scaled - scaled.mean()
     deviation = centred.square().mean().sqrt()
     return centred / deviation if deviation > 1e-12 else torch.zeros_like(losses)
@@ -72,6 +83,8 @@ class Surrogate(gpytorch.models.ExactGP):  # type: ignore[misc]
 
     The length scales have the prior LogNormal(√2 + log(d)/2, √3) of Hvarfner et al. (2024): as inputs get further
     apart with √d, so do the length scales that are expected, which keeps functions as complex as in few dimensions.
+    The noise has the prior LogNormal(-6, 2), wider and lower than BoTorch's LogNormal(-4, 1): where noise is overrated,
+    expected improvement goes back to the best point again and again, and the search gets stuck at a local minimum.
     All hyperparameters but the mean are fitted on a logarithmic scale.
 
     Args:
@@ -83,7 +96,7 @@ class Surrogate(gpytorch.models.ExactGP):  # type: ignore[misc]
     def __init__(self, x: Tensor, y: Tensor, dimension: int) -> None:
         log_scale = {"transform": torch.exp, "inv_transform": torch.log}
         lengthscale = LogNormalPrior(math.sqrt(2) + math.log(max(dimension, 1)) / 2, math.sqrt(3))
-        noise = LogNormalPrior(-4.0, 1.0)
+        noise = LogNormalPrior(*NOISE_PRIOR)
         likelihood = GaussianLikelihood(
             noise_prior=noise, noise_constraint=Positive(**log_scale, initial_value=noise.mode)
         )

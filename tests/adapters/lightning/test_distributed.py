@@ -106,3 +106,44 @@ def test_one_trial_logged_once_and_stopped_on_all_ranks(tmp_path: Path, strategy
     ranks = (tmp_path / "ended").read_text().splitlines()
     assert len(ranks) == (2 if strategy == "ddp" else 1)
     assert len({rank.split()[2] for rank in ranks}) == 1
+
+
+ALONE = """
+import warnings
+
+import lightning as L
+from lightning.pytorch.demos.boring_classes import BoringModel
+
+from hyperhook_adapters.lightning import HyperhookCallback
+
+warnings.simplefilter("ignore")
+
+
+class Failing(BoringModel):
+    def training_step(self, batch, index):
+        self.log("index", float(index))
+        if index == 2:
+            raise ValueError("bad batch")
+        return super().training_step(batch, index)
+
+
+trainer = L.Trainer(
+    accelerator="cpu", devices=2, strategy="ddp_fork", max_epochs=1, callbacks=[HyperhookCallback()], logger=False,
+    enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False,
+)
+trainer.fit(Failing())
+"""
+
+
+def test_a_run_of_its_own_fails_with_the_rank_that_it_lives_in(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", ALONE],
+        cwd=tmp_path,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=150,
+    )
+    assert "ValueError: bad batch" in done.stderr
+    (trial,) = hh.Study("runs", home=tmp_path / ".hyperhook").trials
+    assert (trial.state, trial.error) == (TrialState.FAILED, "ValueError: bad batch")

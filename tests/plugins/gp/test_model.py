@@ -44,6 +44,24 @@ def test_the_kernel_is_a_matern_with_a_length_scale_per_column() -> None:
     assert torch.allclose(model.covar_module(x).to_dense(), (1 + r + r**2 / 3) * torch.exp(-r), atol=1e-7)
 
 
+def test_outliers_come_down_to_the_fence_and_keep_their_side() -> None:
+    losses = torch.tensor([1.0, 2.0, 3.0, 4.0, 5.0, 1e9], dtype=torch.float64)
+    y = standardise(losses)
+    assert y.argsort().tolist() == list(range(6))
+    assert y[0] < y[4] - 0.5  # the ordinary ones can still be told apart
+    assert torch.allclose(y, standardise(losses.clamp_max(4.75 + 3 * 2.5)))
+
+
+def test_where_most_losses_are_equal_the_others_stay_as_they_are() -> None:
+    y = standardise(torch.tensor([1.0] * 9 + [7.0], dtype=torch.float64))
+    assert y[9].item() == pytest.approx(3.0)
+
+
+def test_the_noise_has_a_wide_prior() -> None:
+    prior = Surrogate(*data(4, 2), 2).likelihood.noise_covar.noise_prior
+    assert (prior.loc.item(), prior.scale.item()) == (-6.0, 2.0)
+
+
 @pytest.mark.parametrize("d", [1, 6, 40])
 def test_the_length_scales_have_the_dimension_scaled_prior(d: int) -> None:
     model = Surrogate(*data(4, d), d)

@@ -1,0 +1,175 @@
+"""From a trial to its journal, its listeners and its pruners: the journal first, and nothing reaches the training."""
+
+from __future__ import annotations
+
+import errno
+import pickle
+from functools import partial
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+import hyperhook as hh
+from hyperhook.channel import Channel
+from hyperhook.delivery import Delivery, Projection
+from hyperhook.events import Event, MetricsLogged, TrialFinished, TrialStarted
+from hyperhook.home import Home
+from hyperhook.journal import Journal, read
+from hyperhook.manager import Manager
+from hyperhook.records import StudyRecord, TrialState
+from hyperhook.testing import RecordingPlugin
+from hyperhook.workspace import JOURNAL
+
+TRIAL = hh.TrialRecord("a", 0, "s", {"x": 0.5})
+ENDED = hh.TrialRecord("a", 0, "s", {"x": 0.5}, TrialState.COMPLETE)
+STUDY = StudyRecord("s", hh.Space({}))
+POINT = MetricsLogged(time=1.0, metrics={"loss": 0.5}, step=3)
+
+
+@pytest.fixture
+def box(home: Path) -> Home:
+    made = Home(home)
+    made.create()
+    return made
+
+
+@pytest.fixture
+def journal(box: Home) -> Journal:
+    return Journal(box.trial("a") / JOURNAL)
+
+
+def events(journal: Journal) -> list[Event]:
+    return [event for event, _ in read(journal.path)]
+
+
+def inline(box: Home, tracker: hh.Tracker) -> Projection:
+    box.post("s", "t", "a")
+    made = Projection(Delivery("t", tracker), box, "s", "a")
+    assert made.acquire()
+    return made
+
+
+def unread() -> StudyRecord:
+    raise AssertionError("nobody asked for the study")
+
+
+def test_what_a_listener_hears_is_in_the_journal_already(journal: Journal) -> None:
+    found: list[list[Event]] = []
+
+    class Listener:
+        @hh.hookimpl
+        def metrics_logged(self) -> None:
+            found.append(events(journal))
+
+    channel = Channel(journal, Manager([Listener()]), unread)
+    channel.emit(TRIAL, POINT)
+    channel.emit(TRIAL, POINT)
+    assert found == [[POINT], [POINT, POINT]]
+
+
+def test_a_listener_that_raises_costs_nothing(journal: Journal, caplog: pytest.LogCaptureFixture) -> None:
+    class Broken:
+        @hh.hookimpl
+        def metrics_logged(self) -> None:
+            raise RuntimeError("broken")
+
+    recorder = RecordingPlugin()
+    channel = Channel(journal, Manager([recorder, Broken()]), unread)
+    channel.emit(TRIAL, POINT)
+    channel.emit(TRIAL, POINT)
+    assert events(journal) == [POINT, POINT]
+    assert recorder.hooks() == ["metrics_logged"] * 2
+    assert [record.message.split(";")[0] for record in caplog.records] == ["plugin Broken raised in metrics_logged"]
+
+
+def test_a_full_disk_costs_the_event_and_not_the_training_and_is_told_once(
+    journal: Journal, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    recorder = RecordingPlugin()
+    channel = Channel(journal, Manager([recorder]), unread)
+    with monkeypatch.context() as patched:
+
+        def full(*_: object) -> int:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        patched.setattr("hyperhook.journal.os.write", full)
+        channel.emit(TRIAL, POINT)
+        channel.emit(TRIAL, POINT)
+    channel.emit(TRIAL, POINT)
+    assert events(journal) == [POINT]
+    assert recorder.hooks() == ["metrics_logged"] * 3
+    (record,) = caplog.records
+    assert record.message.startswith(f"journal {journal.path} cannot be written ([Errno 28] No space left on device)")
+
+
+def test_a_study_is_read_only_where_somebody_may_decide(journal: Journal) -> None:
+    class Passes:
+        @hh.hookimpl
+        def should_stop(self, study: StudyRecord, trial: hh.TrialRecord, last: hh.Point | None) -> None:
+            asked.append((study, trial, last))
+
+    asked: list[object] = []
+    last = hh.Point(0.5, 3)
+    assert Channel(journal, Manager([RecordingPlugin()]), unread).should_stop(TRIAL, last) is False
+    assert Channel(journal, Manager([Passes()]), lambda: STUDY).should_stop(TRIAL, last) is False
+    assert asked == [(STUDY, TRIAL, last)]
+
+
+def test_trackers_in_this_process_are_brought_up_to_each_event(
+    box: Home, journal: Journal, mirrors: ModuleType, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    channel = Channel(journal, Manager([]), unread, (inline(box, mirrors.Mirror(out)),))
+    channel.emit(TRIAL, TrialStarted.of(TRIAL))
+    for count in (1, 2):
+        channel.emit(TRIAL, POINT)
+        assert mirrors.points(out) == {(0, "loss", 3, 0.5): count}
+    journal.append(TrialFinished.of(ENDED))  # as the workspace does
+    channel.close()
+    assert mirrors.states(out) == ["COMPLETE"]
+    assert box.posted("s", "t") == []
+
+
+def test_a_tracker_that_fails_in_this_process_is_told_once_and_catches_up(
+    box: Home, journal: Journal, mirrors: ModuleType, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "down").touch()
+    channel = Channel(journal, Manager([]), unread, (inline(box, mirrors.Down(out)),))
+    channel.emit(TRIAL, TrialStarted.of(TRIAL))
+    channel.emit(TRIAL, POINT)
+    channel.emit(TRIAL, POINT)
+    assert [record.message for record in caplog.records] == ["tracker t failed; tried again at the next event"]
+    (out / "down").unlink()
+    channel.emit(TRIAL, POINT)
+    assert mirrors.points(out) == {(0, "loss", 3, 0.5): 3}
+
+
+def test_closing_lets_go_of_journal_and_cursors(
+    box: Home, journal: Journal, mirrors: ModuleType, tmp_path: Path
+) -> None:
+    channel = Channel(journal, Manager([]), unread, (inline(box, mirrors.Mirror(tmp_path / "out")),))
+    channel.close()
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        journal.append(POINT)
+    inline(box, mirrors.Mirror(tmp_path / "out"))  # asserts that the cursor can be had
+
+
+def test_a_copy_appends_to_the_same_journal_and_leaves_trackers_behind(
+    box: Home, journal: Journal, mirrors: ModuleType, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    channel = Channel(
+        journal, Manager([]), partial(StudyRecord, "s", hh.Space({})), (inline(box, mirrors.Mirror(out)),)
+    )
+    channel.emit(TRIAL, TrialStarted.of(TRIAL))
+    copy: Channel = pickle.loads(pickle.dumps(channel))
+    copy.emit(TRIAL, POINT)
+    copy.close()
+    assert events(journal)[1:] == [POINT]
+    assert journal.grew_elsewhere
+    assert not mirrors.points(out)
+    channel.emit(TRIAL, POINT)
+    assert mirrors.points(out) == {(0, "loss", 3, 0.5): 2}
