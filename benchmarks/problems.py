@@ -90,7 +90,7 @@ def digits(params: hh.Params, seed: int) -> float:
         optimizer = torch.optim.Adam(net.parameters(), lr=float(params["lr"] or 0))
         best = 0.0
         for _ in range(5):
-            for batch in torch.randperm(len(train_x)).split(64):
+            for batch in torch.randperm(len(train_x)).split(128):
                 optimizer.zero_grad()
                 nn.functional.cross_entropy(net(train_x[batch]), train_y[batch]).backward()
                 optimizer.step()

@@ -43,7 +43,7 @@ class DigitsData(L.LightningDataModule):
 
     def train_dataloader(self) -> DataLoader:
         """Return the training images, in an order that `seed_everything` fixes."""
-        return DataLoader(self.train, batch_size=64, shuffle=True)
+        return DataLoader(self.train, batch_size=128, shuffle=True)
 
     def val_dataloader(self) -> DataLoader:
         """Return the images that the search looks at."""

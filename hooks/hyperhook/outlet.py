@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Mapping
 
 from hyperhook.delivery import Delivery, Projection
 from hyperhook.events import StudyFinished, StudyStarted
-from hyperhook.forwarder import Forwarder, pending
+from hyperhook.forwarder import POLL_SECONDS, Forwarder, pending
 from hyperhook.home import STUDY_ITEM, Home
 from hyperhook.journal import Journal
 from hyperhook.progress import Delivering
@@ -60,8 +61,10 @@ class Outlet:
         for name in self.trackers:
             self._home.post(self._study, name, STUDY_ITEM)
         for projection in self.open(STUDY_ITEM):
-            projection.deliver_or_report()
-            projection.release()
+            try:
+                projection.deliver_or_report()
+            finally:
+                projection.release()
 
     def flush(self, timeout_seconds: float) -> bool:
         """Wait until the trackers have what there is; say what is left.
@@ -73,7 +76,9 @@ class Outlet:
             Whether all trackers have everything of the trials that ended.
         """
         if self._forwarder is None:
-            self._deliver_inline()
+            deadline = time.monotonic() + timeout_seconds
+            while self._deliver_inline() and time.monotonic() < deadline:
+                time.sleep(POLL_SECONDS / 2)
             left = pending(self._home, self._study, self.trackers)
         else:
             with Delivering() as shown:
@@ -90,14 +95,24 @@ class Outlet:
             )
         return not left
 
-    def _deliver_inline(self) -> None:
-        """Try once what did not arrive when it happened, or in a process that died."""
+    def _deliver_inline(self) -> bool:
+        """Try once what did not arrive when it happened, or in a process that died.
+
+        Returns:
+            Whether another process is just delivering something of a trial that ended.
+        """
+        busy = False
         for delivery in self._inline:
             for item in self._home.posted(self._study, delivery.name):
                 projection = Projection(delivery, self._home, self._study, item)
                 if projection.acquire():
-                    projection.deliver_or_report()
-                    projection.release()
+                    try:
+                        projection.deliver_or_report()
+                    finally:
+                        projection.release()
+                elif not self._home.alive(item).is_held():
+                    busy = True
+        return busy
 
     def close(self) -> None:
         """Let the forwarder go; it ends by itself."""

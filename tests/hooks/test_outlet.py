@@ -11,6 +11,7 @@ from types import ModuleType
 import pytest
 
 import hyperhook as hh
+from hyperhook import outlet as outlet_module
 from hyperhook.events import StudyFinished, StudyStarted
 from hyperhook.home import STUDY_ITEM, Home
 from hyperhook.journal import read
@@ -85,6 +86,50 @@ def test_a_cursor_that_another_process_has_is_left_to_it(box: Home, mirrors: Mod
     assert len(ours.open("a")) == 1
 
 
+HOLDER = """
+import sys
+from hyperhook.home import Lock
+from pathlib import Path
+assert Lock(Path({lock!r})).acquire()
+print("held", flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.mark.parametrize("timeout_seconds", [20.0, 0.0])
+def test_what_another_process_is_just_delivering_is_waited_for(
+    box: Home, mirrors: ModuleType, out: Path, monkeypatch: pytest.MonkeyPatch, timeout_seconds: float
+) -> None:
+    outlet = Outlet(box, "s", load_trackers([mirrors.Mirror(out)]), inline=True)
+    lock = box.study("s") / "cursors" / "mirror.lock"
+    command = [sys.executable, "-c", HOLDER.format(lock=str(lock))]
+    holder = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert holder.stdout is not None
+    assert holder.stdout.readline() == b"held\n"
+    monkeypatch.setattr(outlet_module.time, "sleep", lambda seconds: holder.communicate())
+    outlet.announce(STARTED)
+    assert outlet.flush(timeout_seconds) == (timeout_seconds > 0)
+    if timeout_seconds:
+        assert holder.returncode == 0  # it was let go by the wait
+    else:
+        holder.communicate()
+    assert heard(out) == (["study_started"] if timeout_seconds else [])
+
+
+def test_what_a_living_trial_has_open_is_not_waited_for(
+    box: Home, mirrors: ModuleType, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(outlet_module.time, "sleep", lambda seconds: pytest.fail("it waited"))
+    outlet = Outlet(box, "s", load_trackers([mirrors.Mirror(out)]), inline=True)
+    alive = box.alive("a")
+    assert alive.acquire()
+    box.post("s", "mirror", "a")
+    (projection,) = outlet.open("a")
+    assert outlet.flush(20.0)
+    projection.release()
+    alive.release()
+
+
 def test_closing_closes_the_trackers_that_live_here(
     box: Home, mirrors: ModuleType, out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -106,7 +151,7 @@ def train(trial):
         trial.log({{"loss": float(step)}}, step=step)
 with hh.Study("s", {{"x": hh.Float(-1.0, 1.0)}}, hh.Minimize("loss"), home={home!r}, delivery={delivery!r},
               trackers=[mirrors.Mirror({out!r})]) as study:
-    study.run(train, trials=12, progress=False)
+    study.run(train, trials=8, progress=False)
 """
 
 
@@ -121,8 +166,8 @@ def test_workers_that_share_a_study_deliver_each_event_once(
     ]
     outputs = [worker.communicate(timeout=60) for worker in workers]
     assert outputs == [("", "")] * 3
-    assert mirrors.states(out) == ["COMPLETE"] * 12
-    assert mirrors.points(out) == {(trial, "loss", step, float(step)): 1 for trial in range(12) for step in range(20)}
+    assert mirrors.states(out) == ["COMPLETE"] * 8
+    assert mirrors.points(out) == {(trial, "loss", step, float(step)): 1 for trial in range(8) for step in range(20)}
     assert sorted(heard(out)) == ["study_finished"] * 3 + ["study_started"] * 3
     assert Home(home).posted("s", "mirror") == []
-    assert [str(trial.state) for trial in study().trials] == ["COMPLETE"] * 12
+    assert [str(trial.state) for trial in study().trials] == ["COMPLETE"] * 8

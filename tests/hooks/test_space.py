@@ -12,7 +12,7 @@ from itertools import product
 
 import numpy as np
 import pytest
-from hypothesis import assume, example, given
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 import hyperhook as hh
@@ -111,6 +111,7 @@ def test_order_is_kept(parameter: hh.Float | hh.Int, one: float, other: float) -
     assert parameter.from_unit(low) <= parameter.from_unit(high)
 
 
+@settings(max_examples=50)
 @given(spaces(), st.integers(0, 2**32))
 def test_what_is_sampled_is_valid_and_survives_the_unit_cube(space: hh.Space, seed: int) -> None:
     params = space.sample(random.Random(seed))
@@ -120,15 +121,17 @@ def test_what_is_sampled_is_valid_and_survives_the_unit_cube(space: hh.Space, se
     assert all(0.0 <= unit <= 1.0 for unit in point)
     back = space.from_unit(point)
     space.validate(back)
-    wide = [name for name in back if isinstance(space[name], hh.Float) and not space[name].log]
+    wide = [n for n in back if isinstance(parameter := space[n], hh.Float) and not parameter.log]  # to their width only
     assert same({n: v for n, v in params.items() if n not in wide}, {n: v for n, v in back.items() if n not in wide})
 
 
+@settings(max_examples=50)
 @given(spaces(), st.data())
 def test_any_corner_of_the_cube_is_valid(space: hh.Space, data: st.DataObject) -> None:
     space.validate(space.from_unit([data.draw(units) for _ in space]))
 
 
+@settings(max_examples=50)
 @given(spaces())
 def test_json_goes_there_and_back(space: hh.Space) -> None:
     text = json.dumps(space.to_json(), allow_nan=False)
@@ -144,6 +147,7 @@ def enumerate_space(space: hh.Space) -> set[frozenset[tuple[str, str]]]:
     return {frozenset((n, repr(v)) for n, v in space.from_unit(point).items()) for point in product(*axes)}
 
 
+@settings(max_examples=50)
 @given(spaces(small))
 def test_cardinality_is_the_number_of_distinct_params(space: hh.Space) -> None:
     assume(math.prod(space[name].cardinality or 1 for name in space) <= 3000)

@@ -142,7 +142,7 @@ def test_a_launch_finds_its_trial(store: Store) -> None:
 def claim_all(path: Path, name: str, results: Callable[[object], None], budget: int) -> None:
     store = Store(path)
     store.open_study(STUDY)
-    claimed = []
+    claimed: list[int] = []
     while (trial := store.claim("s", f"{name}-{len(claimed)}", {}, budget=budget)) is not None:
         claimed.append(trial.number)
         if trial.number % 3:

@@ -234,7 +234,9 @@ class HyperhookCallback:
     def _abandon(self) -> None:
         """End a run of our own that its process leaves behind: no hook tells a spawned rank of an exception."""
         error = sys.exception()
-        self._end((error.__context__ if isinstance(error, SystemExit) else error) or KeyboardInterrupt())
+        if type(error) is SystemExit:  # how torch's launcher leaves a rank; Lightning's SIGTERM is a subclass
+            error = error.__context__
+        self._end(error or KeyboardInterrupt())
 
     @_harmless
     def _log_params(self, trainer: Any, pl_module: Any) -> None:
