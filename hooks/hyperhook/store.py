@@ -122,44 +122,53 @@ class Store:
                 "move the file away, or choose another home"
             ) from error
 
-    def open_study(self, study: StudyRecord) -> StudyRecord:
+    def open_study(
+        self, name: str, space: Space | None = None, objective: Objective | None = None, seed: int | None = None
+    ) -> StudyRecord:
         """Create a study, or go on with the one of that name.
 
         A study that has no value yet takes over a new objective, so that a misspelled metric can be mended.
 
         Args:
-            study: The study as it is wanted; its trials are ignored. A seed of None takes over the stored one.
+            name: Name of the study.
+            space: What may vary; None takes over the stored one, or is empty in a new study.
+            objective: What to search for; None takes over the stored one, or is none in a new study.
+            seed: Seed of the search; None takes over the stored one.
+
+        Returns:
+            The study without its trials.
 
         Raises:
             StudyMismatchError: The study exists with another space or objective.
         """
-        studies, trials = self._tables.studies, self._tables.trials
-        wanted = {
-            "space": json.dumps(study.space.to_json()),
-            "metric": study.objective.metric if study.objective else None,
-            "direction": study.objective.direction if study.objective else None,
-            "reduce": study.objective.reduce if study.objective else None,
-        }
+        studies = self._tables.studies
         with self._transaction() as connection:
-            row = connection.execute(studies.select().where(studies.c.name == study.name)).one_or_none()
+            row = connection.execute(studies.select().where(studies.c.name == name)).one_or_none()
             if row is None:
-                connection.execute(
-                    studies.insert().values(name=study.name, seed=study.seed, created_time=time.time(), **wanted)
-                )
-                return study
+                made = StudyRecord(name, Space({}) if space is None else space, objective, seed)
+                connection.execute(studies.insert().values(name=name, created_time=time.time(), **_study_values(made)))
+                return made
             found = _study(row)
-            if found.space != study.space:
-                raise StudyMismatchError(_space_difference(study.name, found.space, study.space))
-            if found.objective != study.objective:
-                valued = trials.select().where(trials.c.study == study.name, trials.c.value.is_not(None)).limit(1)
-                if connection.execute(valued).first() is not None:
-                    raise StudyMismatchError(
-                        f"study {study.name!r} exists with the objective {found.objective}, got {study.objective}; "
-                        "give this search another name"
-                    )
-            seed = found.seed if study.seed is None else study.seed
-            connection.execute(studies.update().where(studies.c.name == study.name).values(seed=seed, **wanted))
-            return StudyRecord(study.name, study.space, study.objective, seed)
+            if space is not None and found.space != space:
+                raise StudyMismatchError(_space_difference(name, found.space, space))
+            if objective not in (None, found.objective) and self._has_values(connection, name):
+                raise StudyMismatchError(
+                    f"study {name!r} exists with the objective {found.objective}, got {objective}; "
+                    "give this search another name"
+                )
+            merged = StudyRecord(
+                name,
+                found.space if space is None else space,
+                found.objective if objective is None else objective,
+                found.seed if seed is None else seed,
+            )
+            connection.execute(studies.update().where(studies.c.name == name).values(**_study_values(merged)))
+            return merged
+
+    def _has_values(self, connection: Connection, study: str) -> bool:
+        trials = self._tables.trials
+        valued = trials.select().where(trials.c.study == study, trials.c.value.is_not(None)).limit(1)
+        return connection.execute(valued).first() is not None
 
     def study(self, name: str) -> StudyRecord:
         """Return a study with all its trials.
@@ -308,6 +317,17 @@ def _sqlite(path: Path) -> Engine:
 def _study(row: Row[Any]) -> StudyRecord:
     objective = None if row.metric is None else Objective(row.metric, row.direction, row.reduce)
     return StudyRecord(row.name, Space.from_json(json.loads(row.space)), objective, row.seed)
+
+
+def _study_values(study: StudyRecord) -> dict[str, object]:
+    objective = study.objective
+    return {
+        "space": json.dumps(study.space.to_json()),
+        "metric": objective.metric if objective else None,
+        "direction": objective.direction if objective else None,
+        "reduce": objective.reduce if objective else None,
+        "seed": study.seed,
+    }
 
 
 def _trial(row: Row[Any]) -> TrialRecord:

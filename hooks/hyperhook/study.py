@@ -49,13 +49,14 @@ class Study:
 
     Args:
         name: Name of the study: what it is called in the store and in every tracker.
-        space: What may vary; empty for a group of runs.
-        objective: What to search for: ``hh.Maximize("val_acc")``, ``hh.Minimize("val_loss")``.
+        space: What may vary; without it that of the study of this name, or in a new study nothing: a group of runs.
+        objective: What to search for: ``hh.Maximize("val_acc")``, ``hh.Minimize("val_loss")``; without it that of the
+            study of this name, if there is one.
         plugins: Names or instances, such as ``["gp"]``; the last is asked first. Without a suggester: random search.
         trackers: Names or instances of what mirrors the runs, such as ``["tensorboard", "mlflow", "wandb"]``.
         home: Directory of the store and the journals; by default ``HYPERHOOK_HOME``, else ``./.hyperhook``.
         delivery: ``"forwarder"`` drives trackers in a process of their own, ``"inline"`` in this one.
-        seed: Seed of the search; None searches differently every time.
+        seed: Seed of the search; without it that of the study of this name, or else every search differs.
         flush_timeout_seconds: How long the end of a run waits for delivery, in seconds.
         max_consecutive_failures: `run` stops when this many trials in a row failed.
 
@@ -97,15 +98,15 @@ class Study:
             raise StudyError(f"max_consecutive_failures: expected an int from 1, got {max_consecutive_failures!r}")
         if not isinstance(flush_timeout_seconds, int | float) or not flush_timeout_seconds >= 0:
             raise StudyError(f"flush_timeout_seconds: expected a number from 0, got {flush_timeout_seconds!r}")
-        found = space if isinstance(space, Space) else Space({} if space is None else space)
-        wanted = StudyRecord(name, found, objective, _as_seed(seed))
+        space = space if space is None or isinstance(space, Space) else Space(space)
+        seed = _as_seed(seed)
         self.name = name
         self.flush_timeout_seconds = flush_timeout_seconds
         self.max_consecutive_failures = max_consecutive_failures
         self._manager = Manager(plugins, [ThisProcess(), load_plugin("random")])
         loaded = load_trackers(trackers)
         self._workspace = Workspace(Home(home))
-        self._record = self._workspace.store.open_study(wanted)
+        self._record = self._workspace.store.open_study(name, space, objective, seed)
         self._outlet = Outlet(self._workspace.home, name, loaded, inline=delivery == "inline")
         self._launch = Launch(name, self._workspace.home.launches)
         self._channels: dict[str, Channel] = {}

@@ -24,6 +24,11 @@ SPACE = hh.Space({"x": hh.Float(0, 1), "net": hh.Choice({"cnn": {"width": hh.Int
 STUDY = StudyRecord("s", SPACE, hh.Maximize("acc", reduce="last"), seed=3)
 
 
+def opened(store: Store, study: StudyRecord) -> StudyRecord:
+    """Open a study as that record has it."""
+    return store.open_study(study.name, study.space, study.objective, study.seed)
+
+
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     return tmp_path / "hyperhook.db"
@@ -32,19 +37,19 @@ def path(tmp_path: Path) -> Path:
 @pytest.fixture
 def store(path: Path) -> Store:
     made = Store(path)
-    made.open_study(STUDY)
+    opened(made, STUDY)
     return made
 
 
 def test_a_study_is_there_as_it_was_opened(store: Store, path: Path) -> None:
     assert store.study("s") == STUDY
     assert Store(path).study("s") == STUDY
-    assert Store(path).open_study(STUDY) == STUDY
+    assert opened(Store(path), STUDY) == STUDY
 
 
 def test_studies_are_listed_the_oldest_first(store: Store) -> None:
     for name in ("b", "a", "ünïversal/.. 🎛", "'; DROP TABLE trials; --"):
-        store.open_study(replace(STUDY, name=name))
+        opened(store, replace(STUDY, name=name))
     assert store.study_names() == ["s", "b", "a", "ünïversal/.. 🎛", "'; DROP TABLE trials; --"]
 
 
@@ -68,32 +73,37 @@ def test_another_space_is_refused_and_the_difference_named(
     store: Store, space: dict[str, object], message: str
 ) -> None:
     with pytest.raises(StudyMismatchError, match="study 's' exists with another space") as raised:
-        store.open_study(replace(STUDY, space=hh.Space.from_json(space)))
+        opened(store, replace(STUDY, space=hh.Space.from_json(space)))
     assert message in str(raised.value)
     assert store.study("s") == STUDY
 
 
 def test_the_order_of_parameters_is_no_difference(store: Store) -> None:
     reversed_space = hh.Space(dict(reversed([(name, SPACE[name]) for name in ("x", "net")])))
-    assert store.open_study(replace(STUDY, space=reversed_space)).space == SPACE
+    assert opened(store, replace(STUDY, space=reversed_space)).space == SPACE
+
+
+def test_a_name_alone_goes_on_with_what_is_stored(store: Store) -> None:
+    assert store.open_study("s") == STUDY
+    assert store.open_study("new") == StudyRecord("new", hh.Space({}), None, None)
 
 
 def test_another_objective_is_taken_over_until_there_is_a_value(store: Store) -> None:
     mended = replace(STUDY, objective=hh.Minimize("loss"))
-    assert store.open_study(mended).objective == hh.Minimize("loss")
+    assert opened(store, mended).objective == hh.Minimize("loss")
     store.claim("s", "a", {})
     store.finish("a", TrialState.FAILED, None, "ValueError")
-    assert store.open_study(STUDY).objective == STUDY.objective
+    assert opened(store, STUDY).objective == STUDY.objective
     store.claim("s", "b", {})
     store.finish("b", TrialState.COMPLETE, Point(0.5), None)
     with pytest.raises(StudyMismatchError, match=r"exists with the objective .*acc.*, got .*loss.*another name"):
-        store.open_study(mended)
+        opened(store, mended)
     assert store.study("s").objective == STUDY.objective
 
 
 def test_no_seed_takes_over_the_stored_one_and_a_new_one_replaces_it(store: Store) -> None:
-    assert store.open_study(replace(STUDY, seed=None)).seed == 3
-    assert store.open_study(replace(STUDY, seed=9)).seed == 9
+    assert opened(store, replace(STUDY, seed=None)).seed == 3
+    assert opened(store, replace(STUDY, seed=9)).seed == 9
     assert store.study("s").seed == 9
 
 
@@ -128,7 +138,7 @@ def test_what_counts_against_the_budget(store: Store, state: str, counts: int) -
     if state != "RUNNING":
         store.finish("a", TrialState(state), None, None)
     assert (store.claim("s", "b", {}, budget=1) is None) == bool(counts)
-    store.open_study(replace(STUDY, name="other"))
+    opened(store, replace(STUDY, name="other"))
     assert store.claim("other", "c", {}, budget=1) is not None
 
 
@@ -141,7 +151,7 @@ def test_a_launch_finds_its_trial(store: Store) -> None:
 
 def claim_all(path: Path, name: str, results: Callable[[object], None], budget: int) -> None:
     store = Store(path)
-    store.open_study(STUDY)
+    opened(store, STUDY)
     claimed: list[int] = []
     while (trial := store.claim("s", f"{name}-{len(claimed)}", {}, budget=budget)) is not None:
         claimed.append(trial.number)
@@ -210,7 +220,7 @@ def test_an_open_store_does_not_wait_for_the_disk_at_each_transaction(store: Sto
 
 def test_a_forked_child_leaves_its_parent_s_store_alone(path: Path) -> None:
     made = Store(path)
-    made.open_study(STUDY)
+    opened(made, STUDY)
     made.claim("s", "a", {})
     child = os.fork()
     if child == 0:

@@ -16,7 +16,7 @@ from hyperhook.events import MetricsLogged, TrialFinished, TrialStarted, encode
 from hyperhook.home import Home, Lock
 from hyperhook.journal import Journal, read
 from hyperhook.objective import Point
-from hyperhook.records import StudyRecord, TrialRecord, TrialState
+from hyperhook.records import TrialRecord, TrialState
 from hyperhook.store import Store
 from hyperhook.workspace import Workspace
 
@@ -25,7 +25,7 @@ from hyperhook.workspace import Workspace
 def workspace(home: Path) -> Workspace:
     made = Workspace(Home(home))
     for name in ("s", "other"):
-        made.store.open_study(StudyRecord(name, hh.Space({"x": hh.Float(0, 1)}), hh.Minimize("loss")))
+        made.store.open_study(name, hh.Space({"x": hh.Float(0, 1)}), hh.Minimize("loss"))
     return made
 
 

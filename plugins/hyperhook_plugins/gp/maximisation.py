@@ -23,7 +23,7 @@ from collections.abc import Callable, Collection
 
 import numpy as np
 import torch
-from scipy.optimize import minimize  # type: ignore[import-untyped]
+from scipy.optimize import minimize
 from torch import Generator, Tensor
 from torch.quasirandom import SobolEngine
 
