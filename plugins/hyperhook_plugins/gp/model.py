@@ -24,7 +24,7 @@ from __future__ import annotations
 
 import logging
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple, cast
 
 import gpytorch
 import numpy as np
@@ -33,6 +33,7 @@ from botorch.models.model import Model
 from gpytorch.constraints import Positive
 from gpytorch.kernels import MaternKernel
 from gpytorch.likelihoods import GaussianLikelihood
+from gpytorch.means import ConstantMean
 from gpytorch.priors import LogNormalPrior
 from scipy.optimize import minimize
 from torch import Tensor
@@ -93,15 +94,20 @@ class Surrogate(gpytorch.models.ExactGP):  # type: ignore[misc]
         dimension: d.
     """
 
+    likelihood: GaussianLikelihood
+    mean_module: ConstantMean
+    covar_module: MaternKernel
+    train_inputs: tuple[Tensor, ...]
+
     def __init__(self, x: Tensor, y: Tensor, dimension: int) -> None:
-        log_scale = {"transform": torch.exp, "inv_transform": torch.log}
+        log_scale: dict[str, Any] = {"transform": torch.exp, "inv_transform": torch.log}
         lengthscale = LogNormalPrior(math.sqrt(2) + math.log(max(dimension, 1)) / 2, math.sqrt(3))
         noise = LogNormalPrior(*NOISE_PRIOR)
         likelihood = GaussianLikelihood(
             noise_prior=noise, noise_constraint=Positive(**log_scale, initial_value=noise.mode)
         )
         super().__init__(x, y, likelihood)
-        self.mean_module = gpytorch.means.ConstantMean()
+        self.mean_module = ConstantMean()
         self.covar_module = MaternKernel(
             nu=2.5,
             ard_num_dims=x.shape[-1],
@@ -112,7 +118,7 @@ class Surrogate(gpytorch.models.ExactGP):  # type: ignore[misc]
 
     def forward(self, x: Tensor) -> gpytorch.distributions.MultivariateNormal:
         """Return the prior at ``n x C`` inputs."""
-        return gpytorch.distributions.MultivariateNormal(self.mean_module(x), self.covar_module(x))
+        return gpytorch.distributions.MultivariateNormal(cast(Tensor, self.mean_module(x)), self.covar_module(x))
 
 
 def fit(model: Surrogate) -> Surrogate:
@@ -124,13 +130,13 @@ def fit(model: Surrogate) -> Surrogate:
     Raises:
         RuntimeError: The objective is not finite at the start (``torch.linalg.LinAlgError`` is one, too).
     """
-    x, y = model.train_inputs[0], model.train_targets
+    x, y = model.train_inputs[0], cast(Tensor, model.train_targets)
     evidence = gpytorch.mlls.ExactMarginalLogLikelihood(model.likelihood, model)
     parameters = dict(model.named_parameters())
 
     def negative(vector: np.ndarray) -> tuple[float, np.ndarray]:
         vector_to_parameters(torch.from_numpy(vector).to(x), parameters.values())
-        loss = -evidence(model(x), y)
+        loss = -cast(Tensor, evidence(model(x), y))
         gradient = torch.autograd.grad(loss, list(parameters.values()))
         return loss.item(), parameters_to_vector(gradient).cpu().numpy()
 
@@ -174,7 +180,7 @@ class Belief(Model):  # type: ignore[misc]
         super().__init__()
         self.surrogate = surrogate.requires_grad_(False)
         self.x, self.y = x, y
-        self.constant = surrogate.mean_module.constant.detach()
+        self.constant = cast(Tensor, surrogate.mean_module.constant).detach()
         self.noise = surrogate.likelihood.noise.detach()
         covariance = self._covariance(x, x)
         self.factor = cholesky(covariance + self.noise * torch.eye(len(x), dtype=x.dtype, device=x.device))
@@ -202,7 +208,7 @@ class Belief(Model):  # type: ignore[misc]
         variance = 1 - (row @ self.inverse.mT).square().sum(-1)
         return mean, variance.clamp_min(1e-12)
 
-    def posterior(self, X: Tensor, *_: object, **__: object) -> Moments:
+    def posterior(self, X: Tensor, *_: object, **__: object) -> Moments:  # pyright: ignore[reportIncompatibleMethodOverride]
         """Return the moments, each ``b x M x 1 x 1``, at ``b x 1 x 1 x C`` points."""
         mean, variance = self.moments(X[:, 0, 0])
         return Moments(mean[..., None, None], variance[:, None, None, None].expand(*mean.shape, 1, 1))
