@@ -3,8 +3,9 @@
     python benchmarks/gp_vs_random.py [--trials 30] [--seeds 10] [--problem Branin] [--quick]
 
 Both sides take turns, trial by trial, on the same problems and seeds, in one thread. Where the best value is known, the
-table gives the regret: how far from it the best value found is. Where values are noisy, it gives the value of the
-params that the search chose, as the mean of evaluations with fresh seeds. Median and quartiles over the seeds.
+table gives the regret: how far from it the best value found is. Where values are noisy, it gives the best value that
+the search saw, and what the params that it chose are worth: the mean of evaluations with fresh seeds. Median and
+quartiles over the seeds.
 """
 
 from __future__ import annotations
@@ -48,36 +49,44 @@ def main() -> None:
 
 
 def compare(name: str, problem: Problem, trials: int, seeds: int) -> list[Sequence[str]]:
-    """Return the rows of a problem: one for each side."""
-    losses: dict[str, list[float]] = {"GP": [], "random": []}
+    """Return the rows of a problem: for each measure one for each side."""
+    losses: dict[str, dict[str, list[float]]] = {}
     seconds: dict[str, list[float]] = {"GP": [], "random": []}
     for seed in range(seeds):
         sides: dict[str, Suggester] = {"GP": GP(device="cpu"), "random": RandomSearch()}
         for side, study in race(sides, problem, trials, seed, seconds).items():
-            losses[side].append(answer(problem, study, seed))
-    rows = []
-    for side, own in losses.items():
-        (other,) = (values for rival, values in losses.items() if rival != side)
-        wins = sum(a < b for a, b in zip(own, other, strict=True))
-        rank = statistics.mean(1.5 if a == b else 1 + (a > b) for a, b in zip(own, other, strict=True))
-        shown = [loss - problem.objective.loss(problem.optimum) for loss in own] if problem.optimum else own
-        shown = [problem.objective.loss(value) for value in shown] if problem.optimum is None else shown
-        quartiles = statistics.quantiles(shown, n=4, method="inclusive") if len(shown) > 1 else shown * 3
-        measure = "regret" if problem.optimum else f"{problem.objective.metric} of the choice"
-        numbers = [f"{quartile:.4g}" for quartile in quartiles]
-        taken = f"{statistics.median(seconds[side]):.3g}"
-        rows.append([name, measure, side, *numbers, f"{wins} of {seeds}", f"{rank:.2f}", taken])
-    return rows
+            for measure, loss in found(problem, study, seed).items():
+                losses.setdefault(measure, {"GP": [], "random": []})[side].append(loss)
+    return [
+        [name, measure, side, *standing(problem, own, other), f"{statistics.median(seconds[side]):.3g}"]
+        for measure, both in losses.items()
+        for side, own, other in (("GP", both["GP"], both["random"]), ("random", both["random"], both["GP"]))
+    ]
 
 
-def answer(problem: Problem, study: hh.StudyRecord, seed: int) -> float:
-    """Return the loss of what a search found: its best value, or the mean of fresh evaluations where that is noisy."""
+def standing(problem: Problem, own: list[float], other: list[float]) -> list[str]:
+    """Return quartiles, wins and mean rank of one side's losses beside the other's."""
+    shown = own if problem.optimum is not None else [problem.objective.loss(loss) for loss in own]
+    quartiles = statistics.quantiles(shown, n=4, method="inclusive") if len(shown) > 1 else shown * 3
+    wins = sum(a < b for a, b in zip(own, other, strict=True))
+    rank = statistics.mean(1.5 if a == b else 1 + (a > b) for a, b in zip(own, other, strict=True))
+    return [*(f"{quartile:.4g}" for quartile in quartiles), f"{wins} of {len(own)}", f"{rank:.2f}"]
+
+
+def found(problem: Problem, study: hh.StudyRecord, seed: int) -> dict[str, float]:
+    """Return what a search found, as losses by the name of the measure."""
     best = study.best
     if best is None or best.value is None:
         raise SystemExit(f"{study.name}: no trial completed")
+    loss = problem.objective.loss
+    if problem.optimum is not None:
+        return {"regret": loss(best.value) - loss(problem.optimum)}
     fresh = range(10**6 * (seed + 1), 10**6 * (seed + 1) + problem.repeats)
-    values = [problem.evaluate(best.params, number) for number in fresh] or [best.value]
-    return problem.objective.loss(statistics.mean(values))
+    metric = problem.objective.metric
+    return {
+        f"best {metric} seen": loss(best.value),
+        f"{metric} of the choice": loss(statistics.mean(problem.evaluate(best.params, number) for number in fresh)),
+    }
 
 
 def race(

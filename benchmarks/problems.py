@@ -26,8 +26,8 @@ class Problem:
         objective: Whether more or less is better.
         evaluate: From params and a seed, which makes what is random in it, to the value.
         optimum: The best value there is; None where nobody knows it.
-        repeats: How often the answer of a search is evaluated again, with fresh seeds; 0 where nothing is random. What
-            counts then is the mean: the best of many noisy values flatters whoever looked most often.
+        repeats: How often the answer of a search is evaluated again, with fresh seeds, where values are random: the
+            best of many noisy values is more than its params are worth.
     """
 
     space: hh.Space

@@ -12,13 +12,13 @@ from rich.table import Table
 
 from hyperhook.errors import HyperhookError, PluginError, StudyError, UnknownPluginError
 from hyperhook.forwarder import deliver
-from hyperhook.home import Home
+from hyperhook.home import STUDY_ITEM, Home
 from hyperhook.hookspecs import Decisions
 from hyperhook.manager import hooks_of, install_line, installed, load_tracker, missing_libraries
 from hyperhook.progress import format_seconds
 from hyperhook.records import StudyRecord, TrialRecord, TrialState
 from hyperhook.tracker import Tracker
-from hyperhook.workspace import Workspace
+from hyperhook.workspace import JOURNAL, Workspace
 
 __all__ = ["app"]
 
@@ -90,9 +90,10 @@ def sync(
     record = workspace.store.study(study)
     names = to or [name for name in workspace.home.trackers(study) if workspace.home.posted(study, name)]
     trackers: dict[str, Tracker] = dict(map(_load, names))
+    own = [STUDY_ITEM] if (workspace.home.study(study) / JOURNAL).exists() else []
     for name in to or ():
-        for trial in record.trials:
-            workspace.home.post(study, name, trial.id)
+        for item in (*own, *(trial.id for trial in record.trials)):
+            workspace.home.post(study, name, item)
     left = deliver(workspace, study, trackers)
     for row in left:
         _print(f"{row.tracker}: {row.items} not delivered" + (f" ({row.error})" if row.error else ""))

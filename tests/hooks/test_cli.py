@@ -229,6 +229,15 @@ def test_sync_sends_a_finished_study_to_a_tracker_never_named_once(
         assert mirrors.points(mirror) == {(0, "loss", 0, 0.5): 1, (1, "loss", 1, 0.5): 1}
 
 
+def test_sync_to_another_tracker_sends_the_study_s_own_events_too(
+    hyperhook: Callable[..., Done], study: OpenStudy, mirror: Path, mirrors: ModuleType, tmp_path: Path
+) -> None:
+    study(trackers=[mirrors.Forgetful(tmp_path / "first")], delivery="inline").run(train, trials=1)
+    for _ in range(2):
+        assert hyperhook("sync", "s", "--to", "mirror").code == 0
+    assert (mirror / "study.jsonl").read_text() == (tmp_path / "first" / "study.jsonl").read_text()
+
+
 def test_sync_marks_what_died(
     hyperhook: Callable[..., Done], study: OpenStudy, mirror: Path, mirrors: ModuleType, home: Path
 ) -> None:
