@@ -12,7 +12,7 @@ $(READY): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	touch $@
 
-demo: $(READY)  ## tune a small Lightning model, three trackers on (about 2 minutes)
+demo: $(READY)  ## tune a small Lightning model, three trackers on (half a minute)
 	$(BIN)/python examples/lightning_digits.py
 
 test: $(READY)  ## every test but the long ones
