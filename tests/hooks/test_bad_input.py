@@ -104,7 +104,6 @@ STUDIES: list[tuple[dict[str, object], type[HyperhookError], str]] = [
         StudyMismatchError,
         "study 's' exists with the objective Objective(metric='loss'",
     ),
-    ({"objective": None}, StudyMismatchError, "got None; give this search another name"),
     ({"objective": hh.Minimize("loss", reduce="last")}, StudyMismatchError, "give this search another name"),
     ({"home": "/proc/hyperhook"}, StoreError, "home '/proc/hyperhook' cannot be written: "),
 ]

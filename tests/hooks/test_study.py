@@ -225,6 +225,16 @@ def test_threads_that_run_one_study_share_its_budget(study: OpenStudy) -> None:
     assert [trial.number for trial in made[0].trials] == list(range(12))
 
 
+def test_a_study_opened_by_its_name_alone_is_the_one_that_is_there(study: OpenStudy) -> None:
+    there = study(seed=3)
+    there.run(lambda trial: trial.params["x"] ** 2, trials=2)
+    again = study(space=None, objective=None)
+    assert again.record() == there.record()
+    assert again.best == there.best
+    again.run(lambda trial: trial.params["x"] ** 2, trials=3)
+    assert len(there.trials) == 3
+
+
 def test_the_seed_gives_the_same_search_also_when_it_is_resumed(study: OpenStudy) -> None:
     def params(name: str, *budgets: int, seed: int | None = 5) -> list[object]:
         for budget in budgets:
