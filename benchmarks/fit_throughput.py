@@ -102,7 +102,7 @@ def nothing(folder: Path) -> Iterator[Arguments]:
 @contextmanager
 def hyperhook(folder: Path) -> Iterator[Arguments]:
     """Log to three trackers through the callback; wait for them behind the fit."""
-    trackers = [TensorBoard(folder / "runs"), MLflow(f"sqlite:///{folder}/mlflow.db"), WandB(folder)]
+    trackers = [TensorBoard(folder / "runs"), MLflow(f"sqlite:///{folder}/mlflow.db"), WandB(dir=folder)]
     with hh.Study("fit", trackers=trackers, home=folder / "home", flush_timeout_seconds=300.0) as study:
         with study.trial() as trial:
             yield {"logger": False, "callbacks": [HyperhookCallback(trial)]}

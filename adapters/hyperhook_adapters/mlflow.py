@@ -86,6 +86,9 @@ class MLflow(Tracker):
         tracking_uri: Where to; by default what MLflow finds by itself: ``MLFLOW_TRACKING_URI``, or ``mlflow.db`` in the
             current directory.
 
+    Raises:
+        HyperhookError: That is no address.
+
     Example:
         >>> study = Study("digits", space, trackers=[MLflow("http://localhost:5000")])  # doctest: +SKIP
     """
@@ -93,6 +96,10 @@ class MLflow(Tracker):
     requires: ClassVar[tuple[str, ...]] = ("mlflow",)
 
     def __init__(self, tracking_uri: str | None = None) -> None:
+        if tracking_uri is not None and not isinstance(tracking_uri, str):
+            raise HyperhookError(
+                f"MLflow: tracking_uri: expected an address such as 'sqlite:///mlflow.db', got {tracking_uri!r}"
+            )
         self._tracking_uri = tracking_uri
         self._client: Any = None
         self._experiments: dict[str, str] = {}

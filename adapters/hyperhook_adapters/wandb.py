@@ -45,6 +45,7 @@ STEP = "trainer/global_step"
 _KEPT = re.compile(r"%*(?:_step|_timestamp|_runtime|_wandb|trainer/global_step|hyperhook/.*)", re.DOTALL)
 _EXIT_CODE = {TrialState.COMPLETE: 0, TrialState.PRUNED: 0, TrialState.FAILED: 1, TrialState.KILLED: 255}
 _PROJECT_LENGTH = 128
+_MODES = ("online", "offline", "disabled")
 
 
 @dataclass
@@ -65,6 +66,9 @@ class WandB(Tracker):
         dir: The folder in which W&B makes its folder ``wandb``; by default ``WANDB_DIR``, or the current directory.
         entity: User or team; by default the key's own.
 
+    Raises:
+        HyperhookError: An option is not one of these.
+
     Example:
         >>> study = Study("digits", space, trackers=[WandB(entity="my-team")])  # doctest: +SKIP
     """
@@ -78,6 +82,11 @@ class WandB(Tracker):
         dir: str | os.PathLike[str] | None = None,  # noqa: A002  # W&B's own word
         entity: str | None = None,
     ) -> None:
+        for option, value in (("project", project), ("entity", entity)):
+            if value is not None and not isinstance(value, str):
+                raise HyperhookError(f"WandB: {option}: expected a name, got {value!r}")
+        if mode not in (None, *_MODES):
+            raise HyperhookError(f"WandB: mode: expected one of {', '.join(map(repr, _MODES))}, got {mode!r}")
         self._project = project
         self._mode: str | None = mode
         self._dir = None if dir is None else Path(dir).absolute()

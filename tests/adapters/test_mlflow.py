@@ -361,3 +361,8 @@ def test_naming_the_tracker_loads_nothing_heavy():
         "print([name for name in ('mlflow', 'numpy', 'pandas') if name in sys.modules])"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
+
+
+def test_an_address_that_cannot_be_is_told_at_once(tmp_path):
+    with pytest.raises(HyperhookError, match=r"MLflow: tracking_uri: expected an address such as .* got .*Path"):
+        MLflow(tmp_path)

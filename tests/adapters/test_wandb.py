@@ -438,3 +438,16 @@ def test_naming_the_tracker_loads_nothing_heavy():
         "print([name for name in ('wandb', 'numpy', 'pydantic') if name in sys.modules])"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"project": Path("out")}, "WandB: project: expected a name, got "),
+        ({"entity": 3}, "WandB: entity: expected a name, got 3"),
+        ({"mode": "of"}, "WandB: mode: expected one of 'online', 'offline', 'disabled', got 'of'"),
+    ],
+)
+def test_an_option_that_cannot_be_is_told_at_once(options, message):
+    with pytest.raises(HyperhookError, match=message):
+        WandB(**options)
