@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator, Mapping
+import threading
+from collections.abc import Mapping
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import TypeVar
 
 import msgspec
 
@@ -23,6 +23,7 @@ from hyperhook.events import (
     StudyStarted,
     TrialFinished,
     TrialStarted,
+    encode,
     trial_after,
 )
 from hyperhook.home import STUDY_ITEM, Home, Lock, file_name
@@ -38,7 +39,8 @@ __all__ = ["Cursor", "Delivery", "Projection"]
 
 log = logging.getLogger("hyperhook")
 
-_T = TypeVar("_T")
+STRIKES = 3
+"""How often an event is refused before it is set aside."""
 
 
 class Cursor(msgspec.Struct, frozen=True):
@@ -48,11 +50,13 @@ class Cursor(msgspec.Struct, frozen=True):
         offset: Bytes of the journal that it has confirmed.
         state: What its last `Tracker.flush` returned.
         error: Why the last attempt failed; None where it did not.
+        aside: The events that were set aside, by the offset behind each.
     """
 
     offset: int = 0
     state: dict[str, Scalar] = {}
     error: str | None = None
+    aside: tuple[int, ...] = ()
 
 
 class Delivery:
@@ -141,6 +145,11 @@ class Projection:
         self._cursor = Cursor()
         self._record: TrialRecord | None = None
         self._opened = False
+        self._saving = threading.Lock()
+        self._batch: list[tuple[Event, int]] = []
+        self._sending: tuple[Event, int] | None = None
+        self._careful_until = 0
+        self._strikes: dict[int, int] = {}
 
     @property
     def cursor(self) -> Cursor:
@@ -168,19 +177,64 @@ class Projection:
             log.warning("%s is gone: nothing of it can reach %s", self._journal, self._delivery.name)
             self._take_down()
             return True
-        try:
-            start = self._cursor.offset if self._opened else self._open()
-            self._opened = True
-            for batch in _batches(read(self._journal, start), self._delivery.tracker.batch_size):
-                for event, _ in batch:
-                    self._record = self._delivery.send(self._record, event)
-                self._confirm(batch[-1][1])
-        except BaseException as error:
-            self._opened = False
-            self._save(msgspec.structs.replace(self._cursor, error=f"{type(error).__name__}: {error}"))
-            raise
+        while True:
+            try:
+                self._send_rest()
+                break
+            except BaseException as error:
+                self._opened = False
+                if not (self._delivery.tracker.refuses(error) and self._give_up_one(error)):
+                    self._save(error=f"{type(error).__name__}: {error}")
+                    raise
         ended = self._is_study or (self._record is not None and self._record.state.is_finished)
         return ended and self._is_done()
+
+    def _send_rest(self) -> None:
+        self._batch, self._sending = [], None
+        start = self._cursor.offset if self._opened else self._open()
+        self._opened = True
+        events = read(self._journal, start)
+        while batch := list(islice(events, 1 if start < self._careful_until else self._delivery.tracker.batch_size)):
+            self._batch = batch
+            for event, offset in batch:
+                if offset in self._cursor.aside:
+                    self._record = trial_after(self._record, event)
+                    continue
+                self._sending = event, offset
+                self._record = self._delivery.send(self._record, event)
+            self._sending = None
+            start = batch[-1][1]
+            self._confirm(start)
+            self._batch = []
+
+    def _give_up_one(self, error: BaseException) -> bool:
+        """Find the event that is refused, and set it aside at the third time; tell whether to go on at once.
+
+        A hook that raised names the event. Where `flush` did, the batch is sent again one by one.
+        """
+        if not self._batch:
+            return False  # it was `resume`, or the journal
+        if self._sending is None and len(self._batch) > 1:
+            self._careful_until = self._batch[-1][1]
+            return True
+        event, offset = self._sending or self._batch[0]
+        self._strikes[offset] = self._strikes.get(offset, 0) + 1
+        if self._strikes[offset] < STRIKES or not isinstance(event, MetricsLogged | ParamsLogged | ArtifactLogged):
+            return False
+        line = {
+            "offset": offset,
+            "error": f"{type(error).__name__}: {error}",
+            "event": msgspec.Raw(encode(event).strip()),
+        }
+        with self._file.with_suffix(".aside.jsonl").open("ab") as file:
+            file.write(msgspec.json.encode(line) + b"\n")
+        self._save(aside=(*self._cursor.aside, offset))
+        log.error("tracker %s refused an event: %s; it is set aside in %s", self._delivery.name, error, file.name)
+        return True
+
+    def note(self, error: str) -> None:
+        """Keep, beside the cursor, why nothing moves: what a watcher saw while a call did not return."""
+        self._save(error=error)
 
     def deliver_or_report(self) -> bool:
         """Deliver where nobody tries again by itself: a failure is logged, once as long as it stays the same."""
@@ -218,14 +272,16 @@ class Projection:
         state: Mapping[str, Scalar] = {}
         if self._record is not None:
             state = self._delivery.tracker.flush(self._record)
-        self._save(Cursor(offset, dict(state)))
+        self._save(offset=offset, state=dict(state), error=None)
 
-    def _save(self, cursor: Cursor) -> None:
+    def _save(self, **changes: object) -> None:
         self._file.parent.mkdir(parents=True, exist_ok=True)
         beside = self._file.with_suffix(".new")
-        beside.write_bytes(msgspec.json.encode(cursor))
-        os.replace(beside, self._file)
-        self._cursor = cursor
+        with self._saving:  # a watcher's note may come at the same time
+            cursor = msgspec.structs.replace(self._cursor, **changes)
+            beside.write_bytes(msgspec.json.encode(cursor))
+            os.replace(beside, self._file)
+            self._cursor = cursor
 
 
 def load_cursor(file: Path) -> Cursor:
@@ -234,8 +290,3 @@ def load_cursor(file: Path) -> Cursor:
         return msgspec.json.decode(file.read_bytes(), type=Cursor)
     except (FileNotFoundError, msgspec.DecodeError):
         return Cursor()
-
-
-def _batches(events: Iterator[_T], size: int) -> Iterator[list[_T]]:
-    while batch := list(islice(events, size)):
-        yield batch

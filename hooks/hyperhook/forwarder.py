@@ -11,16 +11,17 @@ import contextlib
 import logging
 import os
 import pickle
-import random
+import select
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import IO, BinaryIO
 
-from hyperhook.delivery import Delivery, Projection, load_cursor
+from hyperhook.courier import FIRST_RETRY_SECONDS, LAST_RETRY_SECONDS, POLL_SECONDS, Courier, join
+from hyperhook.delivery import Delivery, load_cursor
 from hyperhook.errors import PluginError
 from hyperhook.home import Home, file_name
 from hyperhook.tracker import Tracker
@@ -29,11 +30,6 @@ from hyperhook.workspace import Workspace
 __all__ = ["Forwarder", "Pending", "deliver", "pending"]
 
 log = logging.getLogger("hyperhook.forwarder")
-
-POLL_SECONDS = 0.2
-PATIENCE_SECONDS = 60.0
-"""How long the forwarder goes on without a confirmed event after the training ended."""
-_FIRST_RETRY_SECONDS, _LAST_RETRY_SECONDS = 0.5, 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,95 +57,6 @@ def pending(home: Home, study: str, trackers: Mapping[str, Tracker]) -> list[Pen
         if items:
             rows.append(Pending(name, len(items), error))
     return rows
-
-
-class Courier(threading.Thread):
-    """Delivers to one tracker, until it is told to end and nothing is left, or nothing moves any more.
-
-    Args:
-        delivery: The tracker.
-        home: The home whose outbox to empty.
-        study: Name of the study.
-    """
-
-    def __init__(self, delivery: Delivery, home: Home, study: str) -> None:
-        super().__init__(name=f"hyperhook-{delivery.name}", daemon=True)
-        self._delivery = delivery
-        self._home = home
-        self._study = study
-        self._open: dict[str, Projection] = {}
-        self._retries: dict[str, tuple[int, float]] = {}
-        self._ending = threading.Event()
-        self._moved = time.monotonic()
-
-    def end(self) -> None:
-        """Deliver what is there, then stop."""
-        self._moved = time.monotonic()
-        self._ending.set()
-
-    def run(self) -> None:
-        """Empty the outbox again and again."""
-        while True:
-            ending = self._ending.is_set()
-            try:
-                left = self._round()
-            except OSError:  # the home itself: a full disk, too many open files
-                log.exception("%s: the outbox cannot be read or written", self._delivery.name)
-                left = 1
-            if ending and (not left or time.monotonic() - self._moved > PATIENCE_SECONDS):
-                break
-            if ending:
-                time.sleep(POLL_SECONDS)
-            else:
-                self._ending.wait(POLL_SECONDS)
-        for projection in self._open.values():
-            projection.release()
-        self._delivery.tracker.close()
-
-    def _round(self) -> int:
-        """Try every item once; return how many of ours are left."""
-        left = 0
-        for item in self._home.posted(self._study, self._delivery.name):
-            projection = self._open.get(item) or self._acquire(item)
-            if projection is None:
-                continue
-            if self._attempt(item, projection):
-                self._open.pop(item).release()
-            else:
-                left += 1
-        return left
-
-    def _acquire(self, item: str) -> Projection | None:
-        projection = Projection(self._delivery, self._home, self._study, item)
-        if not projection.acquire():
-            return None
-        self._open[item] = projection
-        return projection
-
-    def _attempt(self, item: str, projection: Projection) -> bool:
-        failures, not_before = self._retries.get(item, (0, 0.0))
-        if time.monotonic() < not_before:
-            return False
-        before = projection.cursor.offset
-        try:
-            complete = projection.deliver()
-        except (Exception, SystemExit) as error:
-            delay = min(_LAST_RETRY_SECONDS, _FIRST_RETRY_SECONDS * 2**failures) * random.uniform(0.5, 1.0)
-            self._retries[item] = (failures + 1, time.monotonic() + delay)
-            log.log(
-                logging.WARNING if failures else logging.ERROR,
-                "%s: %s failed, next try in %.1f s: %s",
-                self._delivery.name,
-                item,
-                delay,
-                error,
-                exc_info=not failures,
-            )
-            return False
-        self._retries.pop(item, None)
-        if projection.cursor.offset != before:
-            self._moved = time.monotonic()
-        return complete
 
 
 class Forwarder:
@@ -181,7 +88,7 @@ class Forwarder:
         """Start the forwarder where it does not run; one that keeps dying is started less and less often."""
         if self.pid is not None or time.monotonic() < self._not_before:
             return
-        self._not_before = time.monotonic() + min(_LAST_RETRY_SECONDS, _FIRST_RETRY_SECONDS * 2**self._starts)
+        self._not_before = time.monotonic() + min(LAST_RETRY_SECONDS, FIRST_RETRY_SECONDS * 2**self._starts)
         self._starts += 1
         self._hang_up()
         with open(self._home.logs / "forwarder.log", "ab") as output:
@@ -287,8 +194,7 @@ def deliver(workspace: Workspace, study: str, trackers: Mapping[str, Tracker]) -
     for courier in couriers:
         courier.end()
         courier.start()
-    for courier in couriers:
-        courier.join()
+    join(couriers)
     return pending(workspace.home, study, trackers)
 
 
@@ -304,17 +210,25 @@ def main(lifeline: BinaryIO) -> None:
     couriers = [Courier(Delivery(name, tracker), order.home, order.study) for name, tracker in order.trackers.items()]
     for courier in couriers:
         courier.start()
-    lifeline.read()
+    while not _is_closed(lifeline):
+        for courier in couriers:
+            courier.watch()
     if not order.home.database.exists():
         return  # the home was deleted: nothing is left to deliver, and it is not made again
     workspace = Workspace(order.home)
     _reap(workspace, order.study, order.trackers)
     for courier in couriers:
         courier.end()
-    for courier in couriers:
-        while courier.is_alive():
-            courier.join(POLL_SECONDS)
-            _reap(workspace, order.study, order.trackers)  # a process that ends drops the pipe before its locks
+    join(couriers, partial(_reap, workspace, order.study, order.trackers))
+    if any(courier.is_alive() for courier in couriers):
+        logging.shutdown()
+        os._exit(1)  # a library that hangs may hang at an orderly exit, too
+
+
+def _is_closed(lifeline: BinaryIO) -> bool:
+    """Wait a moment for the end of the pipe; tell whether it came."""
+    readable, _, _ = select.select([lifeline], [], [], POLL_SECONDS)
+    return bool(readable) and not lifeline.read(1)
 
 
 def _reap(workspace: Workspace, study: str, trackers: Iterable[str]) -> None:

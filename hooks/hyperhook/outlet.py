@@ -6,9 +6,10 @@ import logging
 import time
 from collections.abc import Mapping
 
+from hyperhook.courier import POLL_SECONDS
 from hyperhook.delivery import Delivery, Projection
 from hyperhook.events import StudyFinished, StudyStarted
-from hyperhook.forwarder import POLL_SECONDS, Forwarder, pending
+from hyperhook.forwarder import Forwarder, pending
 from hyperhook.home import STUDY_ITEM, Home
 from hyperhook.journal import Journal
 from hyperhook.progress import Delivering

@@ -10,6 +10,8 @@ from hyperhook.records import TrialRecord
 
 __all__ = ["Tracker"]
 
+_MISTAKES = (ArithmeticError, AssertionError, AttributeError, LookupError, NotImplementedError, TypeError, ValueError)
+
 
 class Tracker:
     """Mirrors events into an outside system so that what was sent twice is there once.
@@ -58,6 +60,18 @@ class Tracker:
             state: What `flush` returned for its last confirmed batch, in this process or an earlier one.
         """
         return False
+
+    def refuses(self, error: BaseException) -> bool:
+        """Tell whether an error is for good: the same event, sent again, would fail again.
+
+        An event that is refused three times is set aside, so that what comes after it arrives; any other error is
+        tried again for as long as it takes. By default an error is for good where it is a mistake in a value or in
+        the program (TypeError, ValueError, LookupError, …), and not where a disk or a network speaks (OSError).
+
+        Args:
+            error: What a hook or `flush` raised.
+        """
+        return isinstance(error, _MISTAKES) and not isinstance(error, OSError)
 
     def close(self) -> None:
         """Let go of everything; called once, when the forwarder ends."""

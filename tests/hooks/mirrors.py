@@ -83,6 +83,47 @@ class Slow(Mirror):
         return super().flush(trial)
 
 
+class Picky(Mirror):
+    """Refuses one value, in the hook that hears it."""
+
+    @hookimpl
+    def metrics_logged(self, trial: TrialRecord, metrics: Mapping[str, float], step: int) -> None:
+        super().metrics_logged(trial, metrics, step)
+        if 0.2 in metrics.values():
+            raise ValueError("0.2 is no number that I know")
+
+
+class PickyLater(Mirror):
+    """Refuses one value, when its batch is flushed."""
+
+    refused = False
+
+    @hookimpl
+    def metrics_logged(self, trial: TrialRecord, metrics: Mapping[str, float], step: int) -> None:
+        super().metrics_logged(trial, metrics, step)
+        self.refused = self.refused or 0.2 in metrics.values()
+
+    def flush(self, trial: TrialRecord) -> Mapping[str, Scalar]:
+        if self.refused:
+            self.refused = False
+            raise ValueError("0.2 is no number that I know")
+        return super().flush(trial)
+
+
+class PickyForgetful(Picky, Forgetful):
+    """Refuses one value, and cannot go on in the middle."""
+
+
+class Hanging(Mirror):
+    """Never comes back from a metric while there is a file ``hang`` in its folder."""
+
+    @hookimpl
+    def metrics_logged(self, trial: TrialRecord, metrics: Mapping[str, float], step: int) -> None:
+        while (self.folder / "hang").exists():
+            time.sleep(0.01)
+        super().metrics_logged(trial, metrics, step)
+
+
 class Unpicklable(Mirror):
     """Holds what no other process can have."""
 

@@ -13,7 +13,7 @@ from types import ModuleType
 import pytest
 
 import hyperhook as hh
-from hyperhook import cli, forwarder
+from hyperhook import cli, courier
 from hyperhook.home import Home
 from hyperhook.study import Study
 
@@ -201,8 +201,8 @@ def train(trial: hh.Trial) -> None:
 def test_sync_sends_what_a_study_could_not(
     hyperhook: Callable[..., Done], study: OpenStudy, mirror: Path, mirrors: ModuleType, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(forwarder, "PATIENCE_SECONDS", 0.05)
-    monkeypatch.setattr(forwarder, "_FIRST_RETRY_SECONDS", 0.01)
+    monkeypatch.setattr(courier, "PATIENCE_SECONDS", 0.05)
+    monkeypatch.setattr(courier, "FIRST_RETRY_SECONDS", 0.01)
     mirror.mkdir()
     (mirror / "down").touch()
     made = study(trackers=["mirror"], delivery="inline")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import signal
@@ -16,7 +17,7 @@ from types import ModuleType
 import pytest
 
 import hyperhook as hh
-from hyperhook import forwarder
+from hyperhook import courier, forwarder
 from hyperhook.errors import PluginError
 from hyperhook.forwarder import Pending, deliver, pending
 from hyperhook.home import Home
@@ -147,7 +148,7 @@ def test_a_tracker_that_is_down_delays_no_other_and_is_named_with_the_way_to_sen
 def test_a_killed_forwarder_is_started_again_at_the_next_trial(
     study: OpenStudy, mirrors: ModuleType, out: Path, wait_for: Wait, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(forwarder, "_FIRST_RETRY_SECONDS", 0.0)
+    monkeypatch.setattr(forwarder, "FIRST_RETRY_SECONDS", 0.0)
     made = study(trackers=[mirrors.Mirror(out)])
     pids = []
 
@@ -327,8 +328,8 @@ def test_a_raising_tracker_works_again_behind_its_retries(
     study: OpenStudy, mirrors: ModuleType, out: Path, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """`deliver`, as `hyperhook sync` calls it, in this process and so with other patience."""
-    monkeypatch.setattr(forwarder, "_FIRST_RETRY_SECONDS", 0.01)
-    monkeypatch.setattr(forwarder, "POLL_SECONDS", 0.01)
+    monkeypatch.setattr(courier, "FIRST_RETRY_SECONDS", 0.01)
+    monkeypatch.setattr(courier, "POLL_SECONDS", 0.01)
     made = study(trackers=[mirrors.Mirror(out)], delivery="inline")
     made.run(train, trials=2)
     failures = iter([True] * 4)
@@ -348,11 +349,55 @@ def test_a_raising_tracker_works_again_behind_its_retries(
     assert mirrors.points(out / "flaky") == everything(2)
 
 
+@pytest.mark.parametrize("kind", ["Picky", "PickyLater", "PickyForgetful"])
+@pytest.mark.parametrize("delivery", ["forwarder", "inline"])
+def test_a_refused_event_is_set_aside_and_the_rest_arrives(
+    study: OpenStudy, mirrors: ModuleType, out: Path, home: Path, kind: str, delivery: str
+) -> None:
+    made = study(trackers=[getattr(mirrors, kind)(out)], delivery=delivery)
+    made.run(train, trials=2)
+    assert made.flush()
+    expected = everything(2)
+    del expected[(0, "loss", 2, 0.2)]
+    assert mirrors.points(out) == expected
+    assert mirrors.states(out) == ["COMPLETE"] * 2
+    (aside,) = (home / "trials").rglob("*.aside.jsonl")
+    (line,) = map(json.loads, aside.read_text().splitlines())
+    assert aside.parents[1].name == made.trials[0].id
+    assert line["error"] == "ValueError: 0.2 is no number that I know"
+    assert line["event"]["metrics"] == {"loss": 0.2}
+
+
+def test_a_tracker_that_hangs_is_named_and_left_behind(
+    study: OpenStudy, mirrors: ModuleType, out: Path, home: Path, wait_for: Wait, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`deliver`, as `hyperhook sync` calls it, in this process and so with other patience."""
+    monkeypatch.setattr(courier, "NOTICE_SECONDS", 0.1)
+    monkeypatch.setattr(courier, "HANG_SECONDS", 0.3)
+    monkeypatch.setattr(courier, "POLL_SECONDS", 0.01)
+    made = study()
+    made.run(train, trials=1)
+    trackers = load_trackers([mirrors.Hanging(out / "hanging"), mirrors.Mirror(out / "mirror")])
+    workspace = Workspace(Home(home))
+    for name in trackers:
+        workspace.home.post("s", name, made.trials[0].id)
+    (out / "hanging").mkdir(parents=True)
+    (out / "hanging" / "hang").touch()
+    (left,) = deliver(workspace, "s", trackers)
+    assert (left.tracker, left.items) == ("hanging", 1)
+    assert left.error is not None
+    assert left.error.startswith("no answer for ")
+    assert mirrors.points(out / "mirror") == everything(1)
+    (out / "hanging" / "hang").unlink()  # it comes back, late: the rest arrives once
+    wait_for(lambda: not pending(workspace.home, "s", trackers))
+    assert mirrors.points(out / "hanging") == everything(1)
+
+
 def test_patience_ends_where_nothing_moves(
     study: OpenStudy, mirrors: ModuleType, out: Path, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(forwarder, "PATIENCE_SECONDS", 0.1)
-    monkeypatch.setattr(forwarder, "POLL_SECONDS", 0.01)
+    monkeypatch.setattr(courier, "PATIENCE_SECONDS", 0.1)
+    monkeypatch.setattr(courier, "POLL_SECONDS", 0.01)
     out.mkdir()
     (out / "down").touch()
     made = study(trackers=[mirrors.Down(out)], delivery="inline")

@@ -1,0 +1,162 @@
+"""Couriers: threads that empty a study's outbox, each into one tracker: one that is slow or down delays no other."""
+
+from __future__ import annotations
+
+import logging
+import random
+import threading
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+from hyperhook.delivery import Delivery, Projection
+from hyperhook.home import Home
+
+__all__ = ["Courier", "join"]
+
+log = logging.getLogger("hyperhook.forwarder")
+
+POLL_SECONDS = 0.2
+PATIENCE_SECONDS = 60.0
+"""How long the forwarder goes on without a confirmed event after the training ended."""
+NOTICE_SECONDS, HANG_SECONDS = 60.0, 300.0
+"""After how long a call that does not return is spoken of, and given up where nothing else is left to do."""
+FIRST_RETRY_SECONDS, LAST_RETRY_SECONDS = 0.5, 60.0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Call:
+    """A call of a tracker that has not returned."""
+
+    projection: Projection | None
+    began: float = field(default_factory=time.monotonic)
+
+    @property
+    def seconds(self) -> float:
+        return time.monotonic() - self.began
+
+
+class Courier(threading.Thread):
+    """Delivers to one tracker, until it is told to end and nothing is left, or nothing moves any more.
+
+    Args:
+        delivery: The tracker.
+        home: The home whose outbox to empty.
+        study: Name of the study.
+    """
+
+    def __init__(self, delivery: Delivery, home: Home, study: str) -> None:
+        super().__init__(name=f"hyperhook-{delivery.name}", daemon=True)
+        self._delivery = delivery
+        self._home = home
+        self._study = study
+        self._open: dict[str, Projection] = {}
+        self._retries: dict[str, tuple[int, float]] = {}
+        self._ending = threading.Event()
+        self._moved = time.monotonic()
+        self._call: _Call | None = None
+        self._noticed: _Call | None = None
+
+    def end(self) -> None:
+        """Deliver what is there, then stop."""
+        self._moved = time.monotonic()
+        self._ending.set()
+
+    @property
+    def hangs(self) -> bool:
+        """Whether the tracker has not returned from a call for `HANG_SECONDS`."""
+        call = self._call
+        return call is not None and call.seconds > HANG_SECONDS
+
+    def watch(self) -> None:
+        """Say, once for each call, that the tracker does not return."""
+        call = self._call
+        if call is None or call is self._noticed or call.seconds < NOTICE_SECONDS:
+            return
+        self._noticed = call
+        log.error("%s has not returned from a call for %.0f s", self._delivery.name, call.seconds)
+        if call.projection is not None:
+            call.projection.note(f"no answer for {call.seconds:.0f} s")
+
+    def run(self) -> None:
+        """Empty the outbox again and again."""
+        while True:
+            ending = self._ending.is_set()
+            try:
+                left = self._round()
+            except OSError:  # the home itself: a full disk, too many open files
+                log.exception("%s: the outbox cannot be read or written", self._delivery.name)
+                left = 1
+            if ending and (not left or time.monotonic() - self._moved > PATIENCE_SECONDS):
+                break
+            if ending:
+                time.sleep(POLL_SECONDS)
+            else:
+                self._ending.wait(POLL_SECONDS)
+        for projection in self._open.values():
+            projection.release()
+        self._call = _Call(None)
+        self._delivery.tracker.close()
+        self._call = None
+
+    def _round(self) -> int:
+        """Try every item once; return how many of ours are left."""
+        left = 0
+        for item in self._home.posted(self._study, self._delivery.name):
+            projection = self._open.get(item) or self._acquire(item)
+            if projection is None:
+                continue
+            if self._attempt(item, projection):
+                self._open.pop(item).release()
+            else:
+                left += 1
+        return left
+
+    def _acquire(self, item: str) -> Projection | None:
+        projection = Projection(self._delivery, self._home, self._study, item)
+        if not projection.acquire():
+            return None
+        self._open[item] = projection
+        return projection
+
+    def _attempt(self, item: str, projection: Projection) -> bool:
+        failures, not_before = self._retries.get(item, (0, 0.0))
+        if time.monotonic() < not_before:
+            return False
+        before = projection.cursor.offset
+        self._call = _Call(projection)
+        try:
+            complete = projection.deliver()
+        except (Exception, SystemExit) as error:
+            delay = min(LAST_RETRY_SECONDS, FIRST_RETRY_SECONDS * 2**failures) * random.uniform(0.5, 1.0)
+            self._retries[item] = (failures + 1, time.monotonic() + delay)
+            log.log(
+                logging.WARNING if failures else logging.ERROR,
+                "%s: %s failed, next try in %.1f s: %s",
+                self._delivery.name,
+                item,
+                delay,
+                error,
+                exc_info=not failures,
+            )
+            return False
+        finally:
+            self._call = None
+        self._retries.pop(item, None)
+        if projection.cursor.offset != before:
+            self._moved = time.monotonic()
+        return complete
+
+
+def join(couriers: Iterable[Courier], meanwhile: Callable[[], None] = lambda: None) -> None:
+    """Wait for the end of the couriers; one whose tracker hangs is left where it is.
+
+    Args:
+        couriers: Threads that were told to end.
+        meanwhile: Is called now and again: a process that ends drops the pipe before its locks.
+    """
+    for courier in couriers:
+        while courier.is_alive() and not courier.hangs:
+            courier.join(POLL_SECONDS)
+            courier.watch()
+            meanwhile()
