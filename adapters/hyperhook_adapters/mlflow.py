@@ -105,6 +105,14 @@ class MLflow(Tracker):
         self._experiments: dict[str, str] = {}
         self._runs: dict[str, _Run] = {}
 
+    def options(self) -> Mapping[str, Scalar] | None:
+        """Return the address, unless a user or a password is in it."""
+        return None if self._tracking_uri and "@" in self._tracking_uri else {"tracking_uri": self._tracking_uri}
+
+    def refuses(self, error: BaseException) -> bool:
+        """Tell whether MLflow will never take it, such as a param with another value than it has."""
+        return super().refuses(error) or getattr(error, "error_code", None) == "INVALID_PARAMETER_VALUE"
+
     @hookimpl
     def study_started(self, study: StudyRecord) -> None:
         """Make sure that there is an experiment."""

@@ -69,6 +69,10 @@ class TensorBoard(Tracker):
         self._log_dir = Path(log_dir).absolute()
         self._runs: dict[str, TrialFiles] = {}
 
+    def options(self) -> Mapping[str, Scalar]:
+        """Return the folder, as an absolute path."""
+        return {"log_dir": str(self._log_dir)}
+
     @hookimpl
     def study_started(self, study: StudyRecord) -> None:
         """Write the columns of the HPARAMS tab; without an objective, TensorBoard finds them by itself."""

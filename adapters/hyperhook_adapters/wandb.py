@@ -94,6 +94,11 @@ class WandB(Tracker):
         self._runs: dict[str, _Run] = {}
         self._ended: set[str] = set()
 
+    def options(self) -> Mapping[str, Scalar]:
+        """Return the project, the mode, the folder and the entity; a key is none of the options."""
+        folder = None if self._dir is None else str(self._dir)
+        return {"project": self._project, "mode": self._mode, "dir": folder, "entity": self._entity}
+
     @hookimpl
     def trial_started(self, trial: TrialRecord) -> None:
         """Begin the trial's run, in place of what an earlier attempt left of it."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Annotated
@@ -10,13 +11,15 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from hyperhook.errors import HyperhookError, PluginError, StudyError, UnknownPluginError
-from hyperhook.forwarder import deliver
+from hyperhook.destination import recall
+from hyperhook.errors import HyperhookError, StudyError
+from hyperhook.forwarder import Pending, deliver
 from hyperhook.home import STUDY_ITEM, Home
 from hyperhook.hookspecs import Decisions
-from hyperhook.manager import hooks_of, install_line, installed, load_tracker, missing_libraries
+from hyperhook.manager import hooks_of, install_line, installed, missing_libraries
 from hyperhook.progress import format_seconds
 from hyperhook.records import StudyRecord, TrialRecord, TrialState
+from hyperhook.status import status as tracker_status
 from hyperhook.tracker import Tracker
 from hyperhook.workspace import JOURNAL, Workspace
 
@@ -78,39 +81,62 @@ def show(study: str, home: HomeOption = None) -> None:
 
 
 @app.command()
+def status(
+    study: Annotated[str | None, typer.Argument(help="A study; all of them by default.")] = None,
+    home: HomeOption = None,
+) -> None:
+    """Show how far the trackers are: trials delivered and pending, events set aside, the last error."""
+    workspace = _open(home)
+    table = Table("study", "tracker", "delivered", "pending", "set aside", "last error", box=None, pad_edge=False)
+    for record in _chosen(workspace, study):
+        for row in tracker_status(workspace.home, record):
+            numbers = map(str, (row.delivered, row.pending, row.aside))
+            table.add_row(record.name, row.tracker, *numbers, row.error or "-")
+    _print(table)
+
+
+@app.command()
 def sync(
-    study: str,
+    study: Annotated[str | None, typer.Argument(help="A study; all of them by default.")] = None,
     to: Annotated[
         list[str] | None, typer.Option("--to", help="Send everything to this tracker, from the beginning.")
     ] = None,
+    since: Annotated[datetime | None, typer.Option("--since", help="With --to: trials that started then or later.")] = (
+        None
+    ),
     home: HomeOption = None,
 ) -> None:
     """Deliver what did not reach the trackers yet; with --to, also to trackers that were never named."""
+    if since and not to:
+        raise StudyError("sync: --since goes with --to; without it, what is undelivered is sent, whenever it started")
     workspace = _open(home)
-    record = workspace.store.study(study)
-    names = to or [name for name in workspace.home.trackers(study) if workspace.home.posted(study, name)]
-    trackers: dict[str, Tracker] = dict(map(_load, names))
-    own = [STUDY_ITEM] if (workspace.home.study(study) / JOURNAL).exists() else []
-    for name in to or ():
-        for item in (*own, *(trial.id for trial in record.trials)):
-            workspace.home.post(study, name, item)
-    left = deliver(workspace, study, trackers)
-    for row in left:
-        _print(f"{row.tracker}: {row.items} not delivered" + (f" ({row.error})" if row.error else ""))
-    _print(
-        f"{study}: {'nothing left to deliver' if not left else 'try again later'} ({', '.join(names) or 'no trackers'})"
-    )
+    left = [row for record in _chosen(workspace, study) for row in _sync(workspace, record, to or [], since)]
     if left:
         raise typer.Exit(1)
 
 
-def _load(name: str) -> tuple[str, Tracker]:
-    try:
-        return load_tracker(name)
-    except UnknownPluginError as error:
-        raise PluginError(
-            f"{error}; a tracker that was given as an instance is sent for by the script that makes it: study.flush()"
-        ) from None
+def _sync(workspace: Workspace, study: StudyRecord, to: list[str], since: datetime | None) -> list[Pending]:
+    """Send what is left of a study, each tracker in turn; return what could not be sent."""
+    home = workspace.home
+    names = to or [name for name in home.trackers(study.name) if home.posted(study.name, name)]
+    own = [STUDY_ITEM] if (home.study(study.name) / JOURNAL).exists() else []
+    chosen = [trial.id for trial in study.trials if since is None or trial.started_time >= since.timestamp()]
+    left: list[Pending] = []
+    for name in names:
+        tracker = recall(home, study.name, name)
+        for item in (*own, *chosen) if to else ():
+            home.post(study.name, name, item)
+        left += deliver(workspace, study.name, {name: tracker})
+    for row in left:
+        _print(f"{row.tracker}: {row.items} not delivered" + (f" ({row.error})" if row.error else ""))
+    outcome = "try again later" if left else "nothing left to deliver"
+    _print(f"{study.name}: {outcome} ({', '.join(names) or 'no trackers'})")
+    return left
+
+
+def _chosen(workspace: Workspace, study: str | None) -> list[StudyRecord]:
+    names = workspace.store.study_names() if study is None else [study]
+    return [workspace.store.study(name) for name in names]
 
 
 def _describe(entry: EntryPoint) -> tuple[str, str, str, str]:

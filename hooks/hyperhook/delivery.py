@@ -26,7 +26,7 @@ from hyperhook.events import (
     encode,
     trial_after,
 )
-from hyperhook.home import STUDY_ITEM, Home, Lock, file_name
+from hyperhook.home import STUDY_ITEM, Home, Lock
 from hyperhook.hookspecs import TrialEvents
 from hyperhook.journal import read
 from hyperhook.manager import Manager
@@ -50,12 +50,14 @@ class Cursor(msgspec.Struct, frozen=True):
         offset: Bytes of the journal that it has confirmed.
         state: What its last `Tracker.flush` returned.
         error: Why the last attempt failed; None where it did not.
+        refused: Where the event ends that was refused last, and how often it was.
         aside: The events that were set aside, by the offset behind each.
     """
 
     offset: int = 0
     state: dict[str, Scalar] = {}
     error: str | None = None
+    refused: tuple[int, int] = (0, 0)
     aside: tuple[int, ...] = ()
 
 
@@ -140,7 +142,7 @@ class Projection:
         self._delivery = delivery
         self._journal = folder / JOURNAL
         self._is_study = item == STUDY_ITEM
-        self._file = folder / "cursors" / f"{file_name(delivery.name)}.json"
+        self._file = home.cursor(study, item, delivery.name)
         self._lock = Lock(self._file.with_suffix(".lock"))
         self._cursor = Cursor()
         self._record: TrialRecord | None = None
@@ -149,7 +151,6 @@ class Projection:
         self._batch: list[tuple[Event, int]] = []
         self._sending: tuple[Event, int] | None = None
         self._careful_until = 0
-        self._strikes: dict[int, int] = {}
 
     @property
     def cursor(self) -> Cursor:
@@ -218,8 +219,10 @@ class Projection:
             self._careful_until = self._batch[-1][1]
             return True
         event, offset = self._sending or self._batch[0]
-        self._strikes[offset] = self._strikes.get(offset, 0) + 1
-        if self._strikes[offset] < STRIKES or not isinstance(event, MetricsLogged | ParamsLogged | ArtifactLogged):
+        last, times = self._cursor.refused
+        times = times + 1 if last == offset else 1
+        if times < STRIKES or not isinstance(event, MetricsLogged | ParamsLogged | ArtifactLogged):
+            self._save(refused=(offset, times))
             return False
         line = {
             "offset": offset,

@@ -23,7 +23,7 @@ from typing import IO, BinaryIO
 from hyperhook.courier import FIRST_RETRY_SECONDS, LAST_RETRY_SECONDS, POLL_SECONDS, Courier, join
 from hyperhook.delivery import Delivery, load_cursor
 from hyperhook.errors import PluginError
-from hyperhook.home import Home, file_name
+from hyperhook.home import Home
 from hyperhook.tracker import Tracker
 from hyperhook.workspace import Workspace
 
@@ -52,7 +52,7 @@ def pending(home: Home, study: str, trackers: Mapping[str, Tracker]) -> list[Pen
     rows = []
     for name in trackers:
         items = [item for item in home.posted(study, name) if not home.alive(item).is_held()]
-        cursors = (load_cursor(home.item(study, item) / "cursors" / f"{file_name(name)}.json") for item in items)
+        cursors = (load_cursor(home.cursor(study, item, name)) for item in items)
         error = next((cursor.error for cursor in cursors if cursor.error), None)
         if items:
             rows.append(Pending(name, len(items), error))

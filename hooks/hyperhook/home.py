@@ -6,6 +6,7 @@
       hyperhook.db                       the store
       trials/<trial id>/journal.jsonl    what happened in a trial
       trials/<trial id>/cursors/         how far each tracker is
+      studies/<study>/trackers/          where each tracker of a study writes to
       studies/<study>/journal.jsonl      when processes began and ended their work on a study
       running/<trial id>                 locked by the process that runs the trial; the lock dies with it
       outbox/<study>/<tracker>/<item>    what still has to reach a tracker: trials, and the study itself
@@ -167,6 +168,10 @@ class Home:
     def item(self, study: str, item: str) -> Path:
         """The folder that an item of an outbox stands for."""
         return self.study(study) if item == STUDY_ITEM else self.trial(item)
+
+    def cursor(self, study: str, item: str, tracker: str) -> Path:
+        """The file that says how far a tracker is with an item."""
+        return self.item(study, item) / "cursors" / f"{file_name(tracker)}.json"
 
     def alive(self, trial_id: str) -> Lock:
         """The lock that the process holds which runs a trial."""

@@ -7,7 +7,7 @@ import importlib.util
 import inspect
 import logging
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, cast
 
@@ -44,7 +44,7 @@ def load_plugin(plugin: str | object) -> object:
         MissingLibraryError: The library that it needs is not installed.
         PluginError: It is a tracker, or a class rather than an instance.
     """
-    found = _make(plugin) if isinstance(plugin, str) else plugin
+    found = _make(plugin, {}) if isinstance(plugin, str) else plugin
     if isinstance(found, type):
         raise PluginError(f"plugins: got the class {found.__name__}, expected an instance; write {found.__name__}()")
     if isinstance(found, Tracker):
@@ -53,15 +53,19 @@ def load_plugin(plugin: str | object) -> object:
     return found
 
 
-def load_tracker(tracker: str | object) -> tuple[str, Tracker]:
+def load_tracker(tracker: str | object, options: Mapping[str, object] | None = None) -> tuple[str, Tracker]:
     """Return a tracker and the name of its cursors: its entry point's, else its class's in lower case.
+
+    Args:
+        tracker: Its name, or the tracker itself.
+        options: What to make a named one with.
 
     Raises:
         UnknownPluginError: No tracker of that name is installed.
         MissingLibraryError: The library that it needs is not installed.
         PluginError: It is not a tracker.
     """
-    found = _make(tracker) if isinstance(tracker, str) else tracker
+    found = _make(tracker, options or {}) if isinstance(tracker, str) else tracker
     if isinstance(found, type):
         raise PluginError(f"trackers: got the class {found.__name__}, expected an instance; write {found.__name__}()")
     if not isinstance(found, Tracker):
@@ -99,7 +103,7 @@ def _listed(what: str, names: Sequence[str | object]) -> Sequence[str | object]:
     return names
 
 
-def _make(name: str) -> object:
+def _make(name: str, options: Mapping[str, object]) -> object:
     entries = installed()
     if name not in entries:
         near = difflib.get_close_matches(name, entries, n=1)
@@ -107,7 +111,7 @@ def _make(name: str) -> object:
         raise UnknownPluginError(f"no plugin {name!r} is installed; there are: {', '.join(entries) or 'none'}{hint}")
     entry = entries[name]
     try:
-        plugin: object = entry.load()()
+        plugin: object = entry.load()(**options)
     except ModuleNotFoundError as error:
         raise _missing(entry, [error.name or str(error)]) from error
     except Exception as error:

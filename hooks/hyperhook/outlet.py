@@ -7,7 +7,8 @@ import time
 from collections.abc import Mapping
 
 from hyperhook.courier import POLL_SECONDS
-from hyperhook.delivery import Delivery, Projection
+from hyperhook.delivery import STRIKES, Delivery, Projection
+from hyperhook.destination import remember
 from hyperhook.events import StudyFinished, StudyStarted
 from hyperhook.forwarder import Forwarder, pending
 from hyperhook.home import STUDY_ITEM, Home
@@ -56,6 +57,8 @@ class Outlet:
         """Bring an event of the study itself to the trackers."""
         if not self.trackers:
             return
+        if isinstance(event, StudyStarted):
+            remember(self._home, self._study, self.trackers)
         journal = Journal(self._home.study(self._study) / JOURNAL)
         journal.append(event)
         journal.close()
@@ -78,9 +81,12 @@ class Outlet:
         """
         if self._forwarder is None:
             deadline = time.monotonic() + timeout_seconds
-            while self._deliver_inline() and time.monotonic() < deadline:
-                time.sleep(POLL_SECONDS / 2)
-            left = pending(self._home, self._study, self.trackers)
+            for _ in range(STRIKES):  # what is refused that often is set aside
+                while self._deliver_inline() and time.monotonic() < deadline:
+                    time.sleep(POLL_SECONDS / 2)
+                left = pending(self._home, self._study, self.trackers)
+                if not left:
+                    break
         else:
             with Delivering() as shown:
                 left = self._forwarder.wait(timeout_seconds, shown)

@@ -73,5 +73,16 @@ class Tracker:
         """
         return isinstance(error, _MISTAKES) and not isinstance(error, OSError)
 
+    def options(self) -> Mapping[str, Scalar] | None:
+        """Return the arguments that make this tracker again, in the same directory; they are kept with the study.
+
+        `hyperhook sync` uses them. None, where they cannot be told or are secret: then only the script that made the
+        tracker can send what is left. By default that is so unless the tracker was made without arguments.
+        """
+        try:
+            return {} if vars(type(self)()) == vars(self) else None
+        except Exception:  # it cannot be made without arguments
+            return None
+
     def close(self) -> None:
         """Let go of everything; called once, when the forwarder ends."""

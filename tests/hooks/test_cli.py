@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 from types import ModuleType
 
@@ -16,6 +17,7 @@ import hyperhook as hh
 from hyperhook import cli, courier
 from hyperhook.home import Home
 from hyperhook.study import Study
+from hyperhook_adapters.tensorboard import TensorBoard
 
 OpenStudy = Callable[..., Study]
 
@@ -258,8 +260,62 @@ def test_sync_of_a_tracker_given_as_an_instance_says_how_else(
     study(trackers=[mirrors.Down(tmp_path / "out")], delivery="inline").run(train, trials=1)
     done = hyperhook("sync", "s")
     assert done.code == 2
-    assert done.err[0].startswith("hyperhook: no plugin 'down' is installed; ")
-    assert done.err[0].endswith("is sent for by the script that makes it: study.flush()")
+    assert done.err == [
+        "hyperhook: tracker 'down' of study 's' was made with options that were not kept; "
+        "it is sent for by the script that makes it: study.flush()"
+    ]
+
+
+def test_sync_goes_on_where_the_study_sent_to(
+    hyperhook: Callable[..., Done], study: OpenStudy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither the options nor the directory of the script are those of the command."""
+    (tmp_path / "there").mkdir()
+    monkeypatch.chdir(tmp_path / "there")
+    for folder, tracker in (("runs", "tensorboard"), ("logs", TensorBoard("logs"))):
+        (tmp_path / "there" / folder).touch()  # where the tracker wants a folder
+        made = study(folder, trackers=[tracker], delivery="inline")
+        made.run(train, trials=1)
+        made.close()
+        (tmp_path / "there" / folder).unlink()
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    assert hyperhook("sync").code == 0
+    assert list((tmp_path / "here").iterdir()) == []
+    for folder in ("runs", "logs"):
+        assert len(list((tmp_path / "there" / folder / folder).glob(f"{folder}-0/*.scalars"))) == 1
+
+
+def test_sync_since_sends_the_trials_that_started_then(
+    hyperhook: Callable[..., Done], study: OpenStudy, mirror: Path, mirrors: ModuleType
+) -> None:
+    made = study()
+    made.run(train, trials=2)
+    started = datetime.fromtimestamp(made.trials[1].started_time).isoformat()[:19]
+    assert hyperhook("sync", "s", "--to", "mirror", "--since", "2999-01-01").out == [
+        "s: nothing left to deliver (mirror)"
+    ]
+    assert mirrors.points(mirror) == {}
+    assert hyperhook("sync", "s", "--to", "mirror", "--since", started).code == 0
+    assert (1, "loss", 1, 0.5) in mirrors.points(mirror)
+    done = hyperhook("sync", "s", "--since", started)
+    assert (done.code, done.err[0][:39]) == (2, "hyperhook: sync: --since goes with --to")
+
+
+def test_status_says_how_far_each_tracker_is(
+    hyperhook: Callable[..., Done], study: OpenStudy, mirrors: ModuleType, tmp_path: Path
+) -> None:
+    (tmp_path / "down").mkdir()
+    (tmp_path / "down" / "down").touch()
+    made = study(trackers=[mirrors.Down(tmp_path / "down"), mirrors.Picky(tmp_path / "picky")], delivery="inline")
+    made.run(lambda trial: trial.log({"loss": 0.1 * (trial.number + 1)}, step=0), trials=2)
+    running = made.ask()
+    header, down, picky = (re.split(r"  +", line.strip()) for line in hyperhook("status", "s").out)
+    assert header == ["study", "tracker", "delivered", "pending", "set aside", "last error"]
+    assert down == ["s", "down", "0", "3", "0", "ConnectionError: the server is down"]
+    assert picky == ["s", "picky", "2", "1", "1", "-"]
+    made.tell(running, 0.5)
+    assert hyperhook("status", "nope").code == 2
 
 
 def test_no_arguments_show_help_and_the_module_is_the_command(home: Path) -> None:

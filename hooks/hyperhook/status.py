@@ -1,0 +1,53 @@
+"""How far the trackers of a study are."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from hyperhook.delivery import load_cursor
+from hyperhook.home import Home
+from hyperhook.records import StudyRecord
+
+__all__ = ["TrackerStatus", "status"]
+
+
+@dataclass(frozen=True, slots=True)
+class TrackerStatus:
+    """How far a tracker is with a study.
+
+    Attributes:
+        tracker: Name of the tracker.
+        delivered: How many trials it has whole.
+        pending: How many trials are on their way, running ones included.
+        aside: How many events it refused for good.
+        error: Why the last attempt failed; None where none did.
+    """
+
+    tracker: str
+    delivered: int
+    pending: int
+    aside: int
+    error: str | None
+
+
+def status(home: Home, study: StudyRecord) -> list[TrackerStatus]:
+    """Return a row for each tracker that a study was ever sent to.
+
+    Args:
+        home: The home that the study lives in.
+        study: The study with its trials.
+    """
+    return [_status(home, study, tracker) for tracker in home.trackers(study.name)]
+
+
+def _status(home: Home, study: StudyRecord, tracker: str) -> TrackerStatus:
+    posted = set(home.posted(study.name, tracker))
+    files = {trial.id: home.cursor(study.name, trial.id, tracker) for trial in study.trials}
+    cursors = {trial: load_cursor(file) for trial, file in files.items() if file.exists()}
+    return TrackerStatus(
+        tracker,
+        delivered=len(cursors.keys() - posted),
+        pending=len(files.keys() & posted),
+        aside=sum(len(cursor.aside) for cursor in cursors.values()),
+        error=next((cursor.error for cursor in cursors.values() if cursor.error), None),
+    )
