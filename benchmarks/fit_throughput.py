@@ -37,7 +37,7 @@ from hyperhook_adapters.tensorboard import TensorBoard
 from hyperhook_adapters.wandb import WandB
 
 WARM_UP = 50
-WIDTH = 256
+WIDTH = 128
 METRICS = ("loss", "accuracy", "margin", "entropy", "norm")
 
 

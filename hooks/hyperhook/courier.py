@@ -17,6 +17,8 @@ __all__ = ["Courier", "join"]
 log = logging.getLogger("hyperhook.forwarder")
 
 POLL_SECONDS = 0.2
+DUTY, LONGEST_REST_SECONDS = 0.05, 5.0
+"""What share of a core a tracker may take from the training, and how long it rests at the most to keep to it."""
 PATIENCE_SECONDS = 60.0
 """How long the forwarder goes on without a confirmed event after the training ended."""
 NOTICE_SECONDS, HANG_SECONDS = 60.0, 300.0
@@ -52,7 +54,8 @@ class Courier(threading.Thread):
         self._study = study
         self._open: dict[str, Projection] = {}
         self._retries: dict[str, tuple[int, float]] = {}
-        self._ending = threading.Event()
+        self._ending = False
+        self._wake = threading.Event()
         self._moved = time.monotonic()
         self._call: _Call | None = None
         self._noticed: _Call | None = None
@@ -60,7 +63,12 @@ class Courier(threading.Thread):
     def end(self) -> None:
         """Deliver what is there, then stop."""
         self._moved = time.monotonic()
-        self._ending.set()
+        self._ending = True
+        self._wake.set()
+
+    def hurry(self) -> None:
+        """Rest no longer: somebody waits for what is left."""
+        self._wake.set()
 
     @property
     def hangs(self) -> bool:
@@ -81,7 +89,7 @@ class Courier(threading.Thread):
     def run(self) -> None:
         """Empty the outbox again and again."""
         while True:
-            ending = self._ending.is_set()
+            ending, worked = self._ending, time.thread_time()
             try:
                 left = self._round()
             except OSError:  # the home itself: a full disk, too many open files
@@ -92,7 +100,9 @@ class Courier(threading.Thread):
             if ending:
                 time.sleep(POLL_SECONDS)
             else:
-                self._ending.wait(POLL_SECONDS)
+                rest = (time.thread_time() - worked) * (1 / DUTY - 1)
+                self._wake.wait(min(max(rest, POLL_SECONDS), LONGEST_REST_SECONDS))
+                self._wake.clear()
         for projection in self._open.values():
             projection.release()
         self._call = _Call(None)

@@ -31,6 +31,9 @@ __all__ = ["Forwarder", "Pending", "deliver", "pending"]
 
 log = logging.getLogger("hyperhook.forwarder")
 
+NICENESS = 10
+"""How far the forwarder steps back where all cores are busy."""
+
 
 @dataclass(frozen=True, slots=True)
 class Pending:
@@ -106,6 +109,11 @@ class Forwarder:
         except OSError as error:
             log.warning("the forwarder died at its start (%s); %s says why", error, output.name)
 
+    def _hurry(self) -> None:
+        with contextlib.suppress(OSError):  # it died: the next `ensure` starts it again
+            self._lifeline().write(b".")
+            self._lifeline().flush()
+
     def _lifeline(self) -> IO[bytes]:
         if self._process is None or self._process.stdin is None:
             raise BrokenPipeError("no forwarder runs")
@@ -127,6 +135,7 @@ class Forwarder:
             if time.monotonic() > deadline:
                 break
             self.ensure()
+            self._hurry()
             tell(left)
             time.sleep(POLL_SECONDS / 2)
         return left
@@ -202,15 +211,17 @@ def main(lifeline: BinaryIO) -> None:
     """Run the forwarder until the pipe closes and its work is done.
 
     Args:
-        lifeline: The pipe from the training process: the order, then silence, then its end.
+        lifeline: The pipe from the training process: the order, then a byte whenever it waits, then its end.
     """
     sys.path[:] = pickle.load(lifeline)
     order: _Order = pickle.load(lifeline)
+    with contextlib.suppress(OSError):
+        os.nice(NICENESS)
     logging.basicConfig(format=f"%(asctime)s forwarder {os.getpid()} %(levelname)s %(message)s", level=logging.INFO)
     couriers = [Courier(Delivery(name, tracker), order.home, order.study) for name, tracker in order.trackers.items()]
     for courier in couriers:
         courier.start()
-    while not _is_closed(lifeline):
+    while _listen(lifeline, couriers):
         for courier in couriers:
             courier.watch()
     if not order.home.database.exists():
@@ -225,10 +236,15 @@ def main(lifeline: BinaryIO) -> None:
         os._exit(1)  # a library that hangs may hang at an orderly exit, too
 
 
-def _is_closed(lifeline: BinaryIO) -> bool:
-    """Wait a moment for the end of the pipe; tell whether it came."""
+def _listen(lifeline: BinaryIO, couriers: Iterable[Courier]) -> bool:
+    """Wait a moment for a word from the training process; tell whether the pipe is still open."""
     readable, _, _ = select.select([lifeline], [], [], POLL_SECONDS)
-    return bool(readable) and not lifeline.read(1)
+    if readable:
+        if not os.read(lifeline.fileno(), 4096):
+            return False
+        for courier in couriers:
+            courier.hurry()
+    return True
 
 
 def _reap(workspace: Workspace, study: str, trackers: Iterable[str]) -> None:

@@ -15,7 +15,7 @@ from typing import Any, Concatenate, ParamSpec
 
 from hyperhook import HyperhookError, Study, Tracker, Trial, TrialState, current_trial
 from hyperhook_adapters.lightning.checkpoints import Checkpoints
-from hyperhook_adapters.lightning.published import LearningRates, Metrics, monitored_names
+from hyperhook_adapters.lightning.published import LearningRates, Metrics, may_log_late, monitored_names
 
 __all__ = ["HyperhookCallback"]
 
@@ -82,6 +82,7 @@ class HyperhookCallback:
         self._metrics = Metrics()
         self._rates = LearningRates()
         self._pending_rates: dict[str, float] = {}
+        self._late = self._always_late = True
         self._checkpoints = Checkpoints()
         self._reported: set[tuple[object, ...]] = set()
         if trial is not None:
@@ -137,11 +138,15 @@ class HyperhookCallback:
     def on_train_start(self, trainer: Any, pl_module: Any) -> None:
         """Stand where the trainer stands: behind what it resumed from."""
         self._step, self._epoch = max(trainer.global_step - 1, 0), trainer.current_epoch
+        others = [callback for callback in trainer.callbacks if not isinstance(callback, HyperhookCallback)]
+        self._always_late, self._late = may_log_late(pl_module, others), True
 
     @_harmless
     def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
         """Take what came late of the last batch; then go to this batch's step, and read its learning rates."""
-        self._drain(trainer, before_batch=True)
+        if self._late:
+            self._drain(trainer, before_batch=True)
+            self._late = self._always_late
         first = self._epoch != trainer.current_epoch or batch_idx == 0
         self._step, self._epoch = trainer.global_step, trainer.current_epoch
         self._pending_rates.update(self._rates.take(trainer, everything=first))
@@ -164,6 +169,7 @@ class HyperhookCallback:
     def on_validation_end(self, trainer: Any, pl_module: Any) -> None:
         """Log what validation published, and ask whether to stop."""
         self._drain_safely(trainer, evaluating=True)
+        self._late = True
         if trainer.state.fn == "fit":
             self._stop_if_asked(trainer)
 
@@ -178,6 +184,7 @@ class HyperhookCallback:
     def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
         """Log what the epoch published, and ask whether to stop."""
         self._drain_safely(trainer)
+        self._late = True
         self._stop_if_asked(trainer)
 
     @_harmless
@@ -272,6 +279,8 @@ class HyperhookCallback:
         self._drain(trainer, evaluating=evaluating)
 
     def _take_checkpoints(self, trainer: Any) -> None:
+        if not self._checkpoints.is_awaited:
+            return
         for file in self._checkpoints.take(trainer.checkpoint_callbacks):
             if self._trial is not None:
                 self._trial.log_artifact(file.path, kind="checkpoint", step=file.step, score=file.score)

@@ -40,6 +40,11 @@ class Checkpoints:
         """Remember that a checkpoint of this step is about to be written."""
         self._announced_step = step
 
+    @property
+    def is_awaited(self) -> bool:
+        """Whether a checkpoint was announced and is not there yet."""
+        return self._announced_step is not None or bool(self._awaited)
+
     def take(self, callbacks: Collection[Any]) -> list[CheckpointFile]:
         """Return what was written since the last call.
 

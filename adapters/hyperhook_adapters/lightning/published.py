@@ -11,7 +11,12 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-__all__ = ["LearningRates", "Metrics", "monitored_names"]
+__all__ = ["LearningRates", "Metrics", "may_log_late", "monitored_names"]
+
+_QUIET = tuple(
+    f"{root}.{part}" for root in ("lightning.pytorch", "pytorch_lightning") for part in ("core", "callbacks")
+)
+"""Where the hooks come from that log nothing."""
 
 
 @dataclass(slots=True)
@@ -24,8 +29,8 @@ class Metrics:
     the other.
     """
 
-    _called_back: dict[str, Any] = field(default_factory=dict)
-    _logged: dict[str, Any] = field(default_factory=dict)
+    _called_back: dict[str, tuple[int, Any]] = field(default_factory=dict)
+    _logged: dict[str, tuple[int, Any]] = field(default_factory=dict)
 
     def take(self, trainer: Any, *, skip: Collection[str] = (), logged: bool = False) -> dict[str, float]:
         """Return what was logged since the last call, each metric once.
@@ -38,17 +43,20 @@ class Metrics:
         fresh = dict(self._fresh(trainer.callback_metrics, self._called_back, skip))
         if logged:
             fresh.update(self._fresh(trainer.logged_metrics, self._logged, skip))
-        return _floats({name: value for name, value in fresh.items() if not _is_alias(name, fresh)})
+        if any(name.partition("/dataloader_idx_")[0].endswith(("_step", "_epoch")) for name in fresh):
+            fresh = {name: value for name, value in fresh.items() if not _is_alias(name, fresh)}
+        return _floats(fresh)
 
     def _fresh(
-        self, published: Mapping[str, Any], seen: dict[str, Any], skip: Collection[str]
+        self, published: Mapping[str, Any], seen: dict[str, tuple[int, Any]], skip: Collection[str]
     ) -> Iterator[tuple[str, Any]]:
+        nobody = (None, None)
         for name, value in published.items():
-            if name in skip:
+            if name in skip or seen.get(name, nobody)[1] is value:
                 continue
             address = _address(value)
-            known = address in (_address(self._called_back.get(name)), _address(self._logged.get(name)))
-            seen[name] = value
+            known = address in (self._called_back.get(name, nobody)[0], self._logged.get(name, nobody)[0])
+            seen[name] = address, value
             if not known:
                 yield name, value
 
@@ -86,6 +94,7 @@ class LearningRates:
     """The learning rates that batches are trained with, by the names that Lightning's own monitor gives them."""
 
     _last: dict[str, float] = field(default_factory=dict)
+    _groups: list[tuple[str, Any]] = field(default_factory=list)
 
     @property
     def names(self) -> Collection[str]:
@@ -99,14 +108,17 @@ class LearningRates:
             trainer: The trainer.
             everything: Return those that did not change as well.
         """
-        rates = dict(_rates(trainer))
+        there = [group for optimizer in trainer.optimizers for group in optimizer.param_groups]
+        if everything or len(there) != len(self._groups):
+            self._groups = list(_groups(trainer))
+        rates = {name: float(group["lr"]) for name, group in self._groups}
         changed = {name: rate for name, rate in rates.items() if everything or self._last.get(name) != rate}
         self._last = rates
         return changed
 
 
-def _rates(trainer: Any) -> Iterator[tuple[str, float]]:
-    """Yield names and rates: optimizers with a scheduler are counted first, and a scheduler may bring a name."""
+def _groups(trainer: Any) -> Iterator[tuple[str, Any]]:
+    """Yield names and parameter groups: optimizers with a scheduler count first, and a scheduler may bring a name."""
     scheduled = {id(config.scheduler.optimizer): config for config in reversed(trainer.lr_scheduler_configs)}
     optimizers = [config.scheduler.optimizer for config in reversed(scheduled.values())]
     optimizers += [optimizer for optimizer in trainer.optimizers if id(optimizer) not in scheduled]
@@ -120,7 +132,13 @@ def _rates(trainer: Any) -> Iterator[tuple[str, float]]:
             kinds[kind] += 1
         for number, group in enumerate(optimizer.param_groups, start=1):
             part = group.get("name", f"pg{number}" if len(optimizer.param_groups) > 1 else None)
-            yield (name if part is None else f"{name}/{part}"), float(group["lr"])
+            yield (name if part is None else f"{name}/{part}"), group
+
+
+def may_log_late(module: Any, callbacks: Collection[Any]) -> bool:
+    """Tell whether the module or a callback has an ``on_train_batch_end`` of its own: it may log behind ours."""
+    hooks = (getattr(other, "on_train_batch_end", None) for other in (module, *callbacks))
+    return any(not getattr(hook, "__module__", "").startswith(_QUIET) for hook in hooks)
 
 
 def monitored_names(callbacks: Collection[Any]) -> set[str]:
