@@ -13,6 +13,7 @@ from rich.table import Table
 
 from hyperhook.destination import recall
 from hyperhook.errors import HyperhookError, StudyError
+from hyperhook.export import Format, format_of, point_table, trial_table, write
 from hyperhook.forwarder import Pending, deliver
 from hyperhook.home import STUDY_ITEM, Home
 from hyperhook.hookspecs import Decisions
@@ -113,6 +114,26 @@ def sync(
     left = [row for record in _chosen(workspace, study) for row in _sync(workspace, record, to or [], since)]
     if left:
         raise typer.Exit(1)
+
+
+@app.command()
+def export(
+    study: str,
+    format: Annotated[  # noqa: A002
+        Format | None, typer.Option("--format", help="By default what the name of --output ends in, else csv.")
+    ] = None,
+    points: Annotated[
+        bool, typer.Option("--points", help="One row for each logged point rather than for each trial.")
+    ] = False,
+    output: Annotated[
+        Path | None, typer.Option("--output", help="The file, which is written over; by default standard output.")
+    ] = None,
+    home: HomeOption = None,
+) -> None:
+    """Write a study as a table, one row for each trial, or with --points one for each logged point."""
+    workspace = _open(home)
+    record = workspace.store.study(study)
+    write((point_table if points else trial_table)(workspace.home, record), format or format_of(output), output)
 
 
 def _sync(workspace: Workspace, study: StudyRecord, to: list[str], since: datetime | None) -> list[Pending]:

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from types import TracebackType
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from hyperhook.channel import Channel
 from hyperhook.errors import (
@@ -25,6 +25,7 @@ from hyperhook.errors import (
 )
 from hyperhook.events import StudyFinished, StudyStarted, text
 from hyperhook.executor import ThisProcess
+from hyperhook.export import point_table, to_dataframe, trial_table
 from hyperhook.home import Home
 from hyperhook.journal import read
 from hyperhook.manager import Manager, load_plugin, load_trackers
@@ -38,6 +39,9 @@ from hyperhook.space import Space
 from hyperhook.tracker import Tracker
 from hyperhook.trial import Trial, running
 from hyperhook.workspace import Workspace
+
+if TYPE_CHECKING:
+    import pandas
 
 __all__ = ["Study"]
 
@@ -150,6 +154,24 @@ class Study:
     def record(self) -> StudyRecord:
         """Return the study as it stands, with all its trials."""
         return replace(self._record, trials=self._workspace.store.study(self.name).trials)
+
+    def to_dataframe(self, *, points: bool = False) -> pandas.DataFrame:
+        """Return the trials as a pandas DataFrame, one row each: what ``hyperhook export`` writes.
+
+        The columns are trial (its name), number, state, value, step, epoch, started_time, finished_time,
+        duration_seconds, error, and ``param.<name>`` for each param, those that were logged later included.
+
+        Args:
+            points: One row for each logged point instead: trial, time (seconds since 1970, UTC), step, epoch, name and
+                value.
+
+        Raises:
+            MissingLibraryError: pandas is not installed.
+
+        Example:
+            >>> study.to_dataframe().sort_values("value")[["param.lr", "value"]]  # doctest: +SKIP
+        """
+        return to_dataframe((point_table if points else trial_table)(self._workspace.home, self.record()))
 
     def run(self, train: Callable[[Trial], object], trials: int = 20, *, progress: bool = True) -> Study:
         """Run trials until the study has this many that ended by themselves, those of earlier runs included.

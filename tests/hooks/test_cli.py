@@ -58,11 +58,13 @@ def test_plugins_lists_what_ships_with_its_kind_and_hooks(hyperhook: Callable[..
     assert done.code == 0
     rows = {row["name"]: row for row in done.table()}
     assert {name: row["kind"] for name, row in rows.items()} == {
+        "csv": "tracker",
         "gp": "plugin",
         "mlflow": "tracker",
         "random": "plugin",
         "tensorboard": "tracker",
         "wandb": "tracker",
+        "webhook": "tracker",
     }
     assert rows["random"]["hooks"] == rows["gp"]["hooks"] == "suggest"
     assert rows["mlflow"]["hooks"] == "events"

@@ -42,7 +42,8 @@ def test_nothing_heavy_is_loaded(code: str) -> None:
 
 
 def test_naming_every_plugin_and_tracker_that_ships_loads_nothing_heavy() -> None:
-    code = "from hyperhook.manager import installed\nfor entry in installed().values(): entry.load()()"
+    address = "import os; os.environ['HYPERHOOK_WEBHOOK_URL'] = 'https://example.com'"
+    code = f"{address}\nfrom hyperhook.manager import installed\nfor entry in installed().values(): entry.load()()"
     assert not loaded_after(code) & set(HEAVY)
 
 
