@@ -144,8 +144,8 @@ class Webhook(Tracker):
         from urllib.request import HTTPRedirectHandler, Request, build_opener
 
         class Stay(HTTPRedirectHandler):
-            def redirect_request(self, *_: object) -> None:
-                return None
+            def redirect_request(self, req: Request, fp: Any, code: int, msg: str, headers: Any, newurl: str) -> None:
+                """Follow nothing: the answer is the redirection itself."""
 
         own = {"Content-Type": "application/json", "User-Agent": "hyperhook", "Idempotency-Key": key}
         data = json.dumps(body, allow_nan=False).encode()

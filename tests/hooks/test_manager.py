@@ -233,10 +233,11 @@ def test_a_pickled_manager_has_the_same_plugins() -> None:
     assert manager.decide.suggest(study=STUDY, count=1) == [{}]
 
 
-def test_plugins_that_ship_are_found_and_keep_the_contract() -> None:
+def test_plugins_that_ship_are_found_and_keep_the_contract(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HYPERHOOK_WEBHOOK_URL", "http://127.0.0.1:9/")
     names = installed()
     assert list(names) == sorted(names)
-    assert {"random", "gp", "mlflow", "tensorboard", "wandb"} <= set(names)
+    assert {"csv", "gp", "mlflow", "random", "tensorboard", "wandb", "webhook"} <= set(names)
     for name, entry in names.items():
         plugin = entry.load()()
         assert hooks_of(plugin), name
@@ -248,7 +249,7 @@ def test_an_unknown_name_lists_what_is_there_and_the_nearest() -> None:
         load_plugin("randon")
     assert str(raised.value).startswith("no plugin 'randon' is installed; there are: ")
     assert str(raised.value).endswith("; did you mean 'random'?")
-    with pytest.raises(UnknownPluginError, match=r"wandb$"):
+    with pytest.raises(UnknownPluginError, match=r"wandb, webhook$"):
         load_tracker("qqqqqqqq")
 
 
