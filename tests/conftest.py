@@ -12,5 +12,6 @@ settings.load_profile("hyperhook")
 @pytest.fixture(autouse=True)
 def _bare_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """No home, no rank and no launcher from outside."""
-    for name in ("HYPERHOOK_HOME", "HYPERHOOK_LAUNCH", "RANK", "LOCAL_RANK", "WORLD_SIZE", "TORCHELASTIC_RUN_ID"):
+    ours = ("HYPERHOOK_HOME", "HYPERHOOK_LAUNCH", "HYPERHOOK_WEBHOOK_URL")
+    for name in (*ours, "RANK", "LOCAL_RANK", "WORLD_SIZE", "TORCHELASTIC_RUN_ID"):
         monkeypatch.delenv(name, raising=False)

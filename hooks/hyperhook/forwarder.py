@@ -91,6 +91,8 @@ class Forwarder:
         """Start the forwarder where it does not run; one that keeps dying is started less and less often."""
         if self.pid is not None or time.monotonic() < self._not_before:
             return
+        if time.monotonic() - self._not_before > LAST_RETRY_SECONDS:
+            self._starts = 0  # the last one had lived for long
         self._not_before = time.monotonic() + min(LAST_RETRY_SECONDS, FIRST_RETRY_SECONDS * 2**self._starts)
         self._starts += 1
         self._hang_up()
