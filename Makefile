@@ -34,6 +34,7 @@ format: $(READY)
 bench: $(READY)  ## the numbers in docs/benchmarks.md
 	$(BIN)/python benchmarks/event_cost.py
 	$(BIN)/python benchmarks/import_time.py
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/fit_throughput.py
 	OPENBLAS_NUM_THREADS=1 $(BIN)/python benchmarks/gp_vs_random.py
 
 clean:
