@@ -125,7 +125,7 @@ class TrialEvents:
         """A process ended its work on a study.
 
         Args:
-            study: The study, with all its trials.
+            study: The study, with all its trials; a tracker gets it without them.
 
         Called: after the last trial of ``Study.run`` ended, also when it ended by an error.
         How often: once per ``Study.run``, and once at ``Study.close`` for those who ask and tell.
