@@ -1,30 +1,33 @@
-"""What tracking costs a Lightning fit: batches a second with each kind of logging, beside none at all.
+"""What tracking costs a Lightning fit: the same fit with logging switched on and off, block by block.
 
-    python benchmarks/fit_throughput.py [--batches 1500] [--rounds 7] [--side hyperhook]
+    python benchmarks/fit_throughput.py [--blocks 200] [--side hyperhook]
 
-A small network, a step of some 2.6 ms, logs five metrics at every step. Each round runs all sides once, in an order of
-its own. Only the training loop is timed, from its first batch behind the warm-up to its last; what comes before (the
-first connection of a logger) and behind (the wait for delivery) is given apart, in seconds. The ratio of a side is
-taken within each round, to the run without any logger in that round.
+A small network logs five metrics at every step. Every 50 batches logging is switched, on, off, off, on and so forth, so
+that both sides meet the same machine in the same second; a machine that is slow for a while is slow for both. While it
+is off, the processes that logging started are stopped, so that all that they do is paid by the blocks that caused it.
+*Whole* is the time of all blocks without logging by that of all blocks with it, the start-up of the trackers included;
+*pairs* are the quartiles over neighbouring blocks. What comes before the loop (the first connection of a logger) and
+behind it (the wait for delivery) is given apart, in seconds. The first row switches nothing: what it shows is noise.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import logging
 import os
-import random
+import signal
 import statistics
 import tempfile
 import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import lightning as L
+import psutil
 import torch
 from lightning.pytorch.loggers import CSVLogger, Logger, MLFlowLogger, TensorBoardLogger, WandbLogger
 from torch import Tensor, nn
@@ -36,7 +39,8 @@ from hyperhook_adapters.mlflow import MLflow
 from hyperhook_adapters.tensorboard import TensorBoard
 from hyperhook_adapters.wandb import WandB
 
-WARM_UP = 50
+BLOCK = 50
+NEVER = 10**9
 WIDTH = 128
 METRICS = ("loss", "accuracy", "margin", "entropy", "norm")
 
@@ -65,27 +69,40 @@ class Model(L.LightningModule):
         return torch.optim.SGD(self.parameters(), lr=0.01)
 
 
-@dataclass
-class Clock(L.Callback):
-    """Times the training loop behind its warm-up."""
+class Switch(L.Callback):
+    """Turns logging on and off between blocks of batches, and times each block."""
 
-    batches: int
-    began: float = 0.0
-    ended: float = 0.0
+    def __init__(self) -> None:
+        self.on = True
+        self.callbacks: list[Any] = []
+        """Those that log; they are in the trainer's list while logging is on."""
+        self.seconds: dict[bool, list[float]] = {True: [], False: []}
+        self._began = 0.0
+        self._process = psutil.Process()
 
     def on_train_batch_start(self, trainer: L.Trainer, module: Any, batch: Any, batch_idx: int) -> None:
-        """Start behind the warm-up."""
-        if batch_idx == WARM_UP:
-            self.began = time.perf_counter()
+        """Switch behind each block; the first one warms up."""
+        if batch_idx % BLOCK:
+            return
+        block = batch_idx // BLOCK
+        if block > 1:
+            self.seconds[self.on].append(time.perf_counter() - self._began)
+        self.turn(trainer, on=block % 4 in (0, 1))
+        self._began = time.perf_counter()
 
-    def on_train_epoch_end(self, trainer: L.Trainer, module: Any) -> None:
-        """Stop."""
-        self.ended = time.perf_counter()
+    def on_train_end(self, trainer: L.Trainer, module: Any) -> None:
+        """Let everything go on."""
+        self.turn(trainer, on=True)
 
-    @property
-    def rate(self) -> float:
-        """Batches a second."""
-        return (self.batches - WARM_UP) / (self.ended - self.began)
+    def turn(self, trainer: L.Trainer, *, on: bool) -> None:
+        """Add or take out what logs, and stop or continue the processes that were started for it."""
+        if on != self.on:
+            trainer.log_every_n_steps = 1 if on else NEVER
+            trainer.callbacks = [self, *self.callbacks] if on else [self]
+            for child in self._process.children(recursive=True):
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    child.send_signal(signal.SIGCONT if on else signal.SIGSTOP)
+        self.on = on
 
 
 Arguments = dict[str, Any]
@@ -99,15 +116,19 @@ def nothing(folder: Path) -> Iterator[Arguments]:
     yield {"logger": False}
 
 
-@contextmanager
-def hyperhook(folder: Path) -> Iterator[Arguments]:
-    """Log to three trackers through the callback; wait for them behind the fit."""
-    trackers = [TensorBoard(folder / "runs"), MLflow(f"sqlite:///{folder}/mlflow.db"), WandB(dir=folder)]
-    with hh.Study("fit", trackers=trackers, home=folder / "home", flush_timeout_seconds=300.0) as study:
-        with study.trial() as trial:
-            yield {"logger": False, "callbacks": [HyperhookCallback(trial)]}
-        if not study.flush():
-            raise SystemExit("not everything arrived")
+def hyperhook(*makers: Callable[[Path], hh.Tracker]) -> Side:
+    """Log to trackers through the callback; wait for them behind the fit."""
+
+    @contextmanager
+    def side(folder: Path) -> Iterator[Arguments]:
+        trackers = [make(folder) for make in makers]
+        with hh.Study("fit", trackers=trackers, home=folder / "home", flush_timeout_seconds=300.0) as study:
+            with study.trial() as trial:
+                yield {"logger": False, "callbacks": [HyperhookCallback(trial)]}
+            if not study.flush():
+                raise SystemExit("not everything arrived")
+
+    return side
 
 
 def native(*makers: Callable[[Path], Logger]) -> Side:
@@ -141,7 +162,12 @@ def mlflow_logger(folder: Path) -> Logger:
 
 SIDES: dict[str, Side] = {
     "no logger": nothing,
-    "hyperhook, 3 trackers": hyperhook,
+    "hyperhook, no tracker": hyperhook(),
+    "hyperhook, 3 trackers": hyperhook(
+        lambda folder: TensorBoard(folder / "runs"),
+        lambda folder: MLflow(f"sqlite:///{folder}/mlflow.db"),
+        lambda folder: WandB(dir=folder),
+    ),
     "CSVLogger": native(lambda folder: CSVLogger(folder)),
     "TensorBoardLogger": native(tensorboard_logger),
     "WandbLogger, offline": native(wandb_logger),
@@ -150,53 +176,53 @@ SIDES: dict[str, Side] = {
 }
 
 
-@dataclass
-class Tally:
-    """What the rounds gave for one side: batches a second in the loop, seconds of what is around it."""
-
-    rates: list[float] = field(default_factory=list)
-    around: list[float] = field(default_factory=list)
-
-
-def fit(side: Side, batches: int) -> tuple[float, float]:
-    """Train once; return batches a second in the loop, and the seconds that everything around the loop took."""
+def fit(side: Side, blocks: int) -> tuple[Switch, float]:
+    """Train once; return the times of the blocks, and the seconds that everything around the loop took."""
     L.seed_everything(0, verbose=False)
+    batches = BLOCK * (blocks + 2)
     data = TensorDataset(torch.randn(32 * batches, 64), torch.randint(10, (32 * batches,)))
-    clock = Clock(batches)
+    switch = Switch()
     before = time.perf_counter()
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder, side(Path(folder)) as arguments:
-        callbacks = [*arguments.pop("callbacks", []), clock]
+        switch.callbacks = arguments.pop("callbacks", [])
         trainer = L.Trainer(
             max_epochs=1,
             accelerator="cpu",
-            callbacks=callbacks,
+            callbacks=[switch, *switch.callbacks],
             enable_checkpointing=False,
             enable_progress_bar=False,
             enable_model_summary=False,
             **arguments,
         )
         trainer.fit(Model(), DataLoader(data, batch_size=32))
-    return clock.rate, time.perf_counter() - before - (clock.ended - clock.began)
+    timed = sum(map(sum, switch.seconds.values()))
+    return switch, time.perf_counter() - before - timed
 
 
 def main() -> None:
-    """Run the rounds and print the table."""
+    """Run each side and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--batches", type=int, default=1500, help="in each fit")
-    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--blocks", type=int, default=200, help="of 50 batches, in each fit")
     parser.add_argument("--side", action="append", help="part of a side's name; all of them by default")
     options = parser.parse_args()
     chosen = options.side or [""]
-    sides = {name: side for name, side in SIDES.items() if side is nothing or any(part in name for part in chosen)}
     quieten()
-    tallies = {name: Tally() for name in sides}
-    for number in range(options.rounds + 1):
-        for name in random.Random(number).sample(list(sides), len(sides)):
-            rate, around = fit(sides[name], options.batches)
-            if number:  # the first round warms up imports and caches
-                tallies[name].rates.append(rate)
-                tallies[name].around.append(around)
-    show(tallies)
+    fit(nothing, 4)  # imports and caches
+    print("| logging | whole | pairs: lower quartile, median, upper | ms a step | s around the loop |")
+    print("|---|---|---|---|---|", flush=True)
+    for name, side in SIDES.items():
+        if any(part in name for part in chosen):
+            switch, around = fit(side, options.blocks)
+            print(f"| {name} | {row(switch)} | {around:.1f} |", flush=True)
+
+
+def row(switch: Switch) -> str:
+    """Return what the blocks say."""
+    off, on = switch.seconds[False], switch.seconds[True]
+    pairs = [without / logging for without, logging in zip(off, on, strict=False)]
+    low, median, high = statistics.quantiles(pairs, n=4)
+    steps = BLOCK * len(on)
+    return f"{sum(off) / sum(on):.3f} | {low:.2f}, {median:.3f}, {high:.2f} | {sum(on) / steps * 1000:.2f}"
 
 
 def quieten() -> None:
@@ -206,17 +232,6 @@ def quieten() -> None:
     warnings.filterwarnings("ignore")
     for name in ("lightning.pytorch", "mlflow", "alembic", "wandb"):
         logging.getLogger(name).setLevel(logging.ERROR)
-
-
-def show(tallies: dict[str, Tally]) -> None:
-    """Print a row for each side."""
-    bare = tallies["no logger"].rates
-    print("| logging | ratio | of the rounds | batches/s | s around the loop |\n|---|---|---|---|---|")
-    for name, tally in tallies.items():
-        ratios = [rate / reference for rate, reference in zip(tally.rates, bare, strict=True)]
-        median, low, high = statistics.median(ratios), min(ratios), max(ratios)
-        rate, around = statistics.median(tally.rates), statistics.median(tally.around)
-        print(f"| {name} | {median:.3f} | {low:.2f} to {high:.2f} | {rate:.0f} | {around:.1f} |")
 
 
 if __name__ == "__main__":

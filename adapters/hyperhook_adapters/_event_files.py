@@ -78,14 +78,19 @@ class TrialFiles:
         for summary in (text_pb(tag, words), _summary("session_end_info", end)):
             self._append(event_pb2.Event(wall_time=time, step=trial.step or 0, summary=summary))
 
-    def sync(self) -> dict[str, Scalar]:
-        """Bring everything to the disk; return what `TensorBoard.resume` needs."""
+    def sync(self, *, durable: bool) -> dict[str, Scalar]:
+        """Write everything; return what `TensorBoard.resume` needs.
+
+        Args:
+            durable: Wait for the disk. Until then a power cut may shorten the file; `has_confirmed` sees that.
+        """
         if self._session_is_new:
             write_message(self._session_file, "session_start_info", self.session, self._started_time)
             self._session_is_new = False
         file = self._open()
         file.flush()
-        os.fsync(file.fileno())
+        if durable:
+            os.fsync(file.fileno())
         self._size = file.tell()
         step, epoch = self.axis
         return {"size": self._size, "step": step, "epoch": epoch}

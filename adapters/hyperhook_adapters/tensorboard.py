@@ -133,9 +133,9 @@ class TensorBoard(Tracker):
         run.add_end(trial, ended, STATE)
 
     def flush(self, trial: TrialRecord) -> Mapping[str, Scalar]:
-        """Bring the files to the disk; return the size of the one that grows."""
+        """Write the files, and once the trial has ended wait for the disk; return the size of the one that grows."""
         run = self._run(trial)
-        state = run.sync()
+        state = run.sync(durable=trial.state.is_finished)
         if trial.state.is_finished:
             self._drop(trial)
         return state

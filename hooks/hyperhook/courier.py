@@ -17,8 +17,11 @@ __all__ = ["Courier", "join"]
 log = logging.getLogger("hyperhook.forwarder")
 
 POLL_SECONDS = 0.2
-DUTY, LONGEST_REST_SECONDS = 0.05, 5.0
-"""What share of a core a tracker may take from the training, and how long it rests at the most to keep to it."""
+DUTY, SHORTEST_REST_SECONDS, LONGEST_REST_SECONDS = 0.05, 2.0, 5.0
+"""What share of a core a tracker takes from the training, and between what limits it rests to keep to it.
+
+Few large batches cost less than many small ones, in fsyncs most of all, which the training's own writes wait for.
+"""
 PATIENCE_SECONDS = 60.0
 """How long the forwarder goes on without a confirmed event after the training ended."""
 NOTICE_SECONDS, HANG_SECONDS = 60.0, 300.0
@@ -101,7 +104,7 @@ class Courier(threading.Thread):
                 time.sleep(POLL_SECONDS)
             else:
                 rest = (time.thread_time() - worked) * (1 / DUTY - 1)
-                self._wake.wait(min(max(rest, POLL_SECONDS), LONGEST_REST_SECONDS))
+                self._wake.wait(min(max(rest, SHORTEST_REST_SECONDS), LONGEST_REST_SECONDS))
                 self._wake.clear()
         for projection in self._open.values():
             projection.release()

@@ -31,6 +31,8 @@ __all__ = ["Forwarder", "Pending", "deliver", "pending"]
 
 log = logging.getLogger("hyperhook.forwarder")
 
+LISTEN_SECONDS = 1.0
+"""How often the forwarder looks after its couriers; a word from the training process wakes it at once."""
 NICENESS = 10
 """How far the forwarder steps back where all cores are busy."""
 
@@ -240,7 +242,7 @@ def main(lifeline: BinaryIO) -> None:
 
 def _listen(lifeline: BinaryIO, couriers: Iterable[Courier]) -> bool:
     """Wait a moment for a word from the training process; tell whether the pipe is still open."""
-    readable, _, _ = select.select([lifeline], [], [], POLL_SECONDS)
+    readable, _, _ = select.select([lifeline], [], [], LISTEN_SECONDS)
     if readable:
         if not os.read(lifeline.fileno(), 4096):
             return False

@@ -85,6 +85,7 @@ class HyperhookCallback:
         self._late = self._always_late = True
         self._checkpoints = Checkpoints()
         self._reported: set[tuple[object, ...]] = set()
+        self.state_key = self._legacy_state_key = f"HyperhookCallback-{id(self):x}"  # nothing is stored under it
         if trial is not None:
             _check_given(trial, {"trackers": trackers, "plugins": plugins, "home": home})
 
@@ -105,12 +106,9 @@ class HyperhookCallback:
 
     # What Lightning asks of a callback, beside the hooks.
 
-    @property
-    def state_key(self) -> str:
-        """A key that no other callback of the trainer has; nothing is stored under it."""
-        return f"HyperhookCallback-{id(self):x}"
-
-    _legacy_state_key = state_key
+    # Those of every batch that we do nothing in: Lightning passes over what cannot be called.
+    on_before_zero_grad = on_before_backward = on_after_backward = on_before_optimizer_step = None
+    on_validation_batch_start = on_test_batch_start = on_predict_batch_start = on_predict_batch_end = None
 
     def state_dict(self) -> dict[str, Any]:
         """Return nothing: the trial's state is in its journal."""
@@ -266,21 +264,20 @@ class HyperhookCallback:
             fresh.pop(name, None)
         if self._trial is None:
             return
-        if not before_batch:
+        if self._pending_rates and not before_batch:
             fresh.update(self._pending_rates)
             self._pending_rates.clear()
         if fresh:
             step = max(trainer.global_step - 1, 0) if self._step is None else self._step
             self._trial.log(fresh, step=step, epoch=self._epoch)
-        self._take_checkpoints(trainer)
+        if self._checkpoints.is_awaited:
+            self._take_checkpoints(trainer)
 
     @_harmless
     def _drain_safely(self, trainer: Any, *, evaluating: bool = False) -> None:
         self._drain(trainer, evaluating=evaluating)
 
     def _take_checkpoints(self, trainer: Any) -> None:
-        if not self._checkpoints.is_awaited:
-            return
         for file in self._checkpoints.take(trainer.checkpoint_callbacks):
             if self._trial is not None:
                 self._trial.log_artifact(file.path, kind="checkpoint", step=file.step, score=file.score)

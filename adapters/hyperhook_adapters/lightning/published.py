@@ -31,6 +31,8 @@ class Metrics:
 
     _called_back: dict[str, tuple[int, Any]] = field(default_factory=dict)
     _logged: dict[str, tuple[int, Any]] = field(default_factory=dict)
+    _names: Collection[str] = ()
+    _has_aliases: bool = False
 
     def take(self, trainer: Any, *, skip: Collection[str] = (), logged: bool = False) -> dict[str, float]:
         """Return what was logged since the last call, each metric once.
@@ -40,29 +42,46 @@ class Metrics:
             skip: Names to leave for a later call.
             logged: Look among ``logged_metrics`` as well, where single batches of an evaluation are published.
         """
-        fresh = dict(self._fresh(trainer.callback_metrics, self._called_back, skip))
+        fresh = _fresh(trainer.callback_metrics, self._called_back, self._logged, skip)
         if logged:
-            fresh.update(self._fresh(trainer.logged_metrics, self._logged, skip))
-        if any(name.partition("/dataloader_idx_")[0].endswith(("_step", "_epoch")) for name in fresh):
+            fresh.update(_fresh(trainer.logged_metrics, self._logged, self._called_back, skip))
+        if fresh.keys() != self._names:  # the same from batch to batch
+            self._names = set(fresh)
+            self._has_aliases = any(
+                name.partition("/dataloader_idx_")[0].endswith(("_step", "_epoch")) for name in self._names
+            )
+        if self._has_aliases:
             fresh = {name: value for name, value in fresh.items() if not _is_alias(name, fresh)}
         return _floats(fresh)
 
-    def _fresh(
-        self, published: Mapping[str, Any], seen: dict[str, tuple[int, Any]], skip: Collection[str]
-    ) -> Iterator[tuple[str, Any]]:
-        nobody = (None, None)
-        for name, value in published.items():
-            if name in skip or seen.get(name, nobody)[1] is value:
-                continue
-            address = _address(value)
-            known = address in (self._called_back.get(name, nobody)[0], self._logged.get(name, nobody)[0])
-            seen[name] = address, value
-            if not known:
-                yield name, value
+
+def _fresh(
+    published: Mapping[str, Any],
+    seen: dict[str, tuple[int, Any]],
+    elsewhere: Mapping[str, tuple[int, Any]],
+    skip: Collection[str],
+) -> dict[str, Any]:
+    """Return what is new in one dictionary, and not known from the other; this runs at every batch."""
+    fresh = {}
+    for name, value in published.items():
+        last = seen.get(name)
+        if (last is not None and last[1] is value) or name in skip:
+            continue
+        address = _address(value)
+        seen[name] = address, value
+        if last is not None and last[0] == address:
+            continue
+        other = elsewhere.get(name)
+        if other is None or other[0] != address:
+            fresh[name] = value
+    return fresh
 
 
 def _address(value: Any) -> int:
-    return value.data_ptr() if hasattr(value, "data_ptr") else id(value)
+    try:
+        return int(value.data_ptr())
+    except AttributeError:  # no tensor
+        return id(value)
 
 
 def _is_alias(name: str, fresh: Mapping[str, Any]) -> bool:
@@ -108,12 +127,13 @@ class LearningRates:
             trainer: The trainer.
             everything: Return those that did not change as well.
         """
-        there = [group for optimizer in trainer.optimizers for group in optimizer.param_groups]
-        if everything or len(there) != len(self._groups):
+        if everything or sum(len(optimizer.param_groups) for optimizer in trainer.optimizers) != len(self._groups):
             self._groups = list(_groups(trainer))
-        rates = {name: float(group["lr"]) for name, group in self._groups}
-        changed = {name: rate for name, rate in rates.items() if everything or self._last.get(name) != rate}
-        self._last = rates
+        changed = {}
+        for name, group in self._groups:
+            rate = group["lr"]
+            if everything or self._last.get(name) != rate:
+                changed[name] = self._last[name] = float(rate)
         return changed
 
 
