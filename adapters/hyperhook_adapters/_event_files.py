@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ _EXACT_INT = 2**53
 
 
 class TrialFiles:
-    """The two files of a trial.
+    """The three files of a trial.
 
     Args:
         folder: Where they lie; made with the first event.
@@ -29,6 +29,7 @@ class TrialFiles:
     def __init__(self, folder: Path, trial: TrialRecord, *, size: int) -> None:
         self._session_file = folder / f"events.out.tfevents.0.{trial.id}.session"
         self._scalars_file = folder / f"events.out.tfevents.1.{trial.id}.scalars"
+        self._end_file = folder / f"events.out.tfevents.2.{trial.id}.end"
         self._size = size
         self._started_time = trial.started_time
         self._file: Any = None
@@ -64,8 +65,26 @@ class TrialFiles:
             event.summary.value.add(tag=tag, simple_value=value)
         self._append(event)
 
-    def add_end(self, trial: TrialRecord, time: float, tag: str) -> None:
-        """Append the end of the session, and below `tag` the state in words."""
+    def add_text(self, tag: str, words: str, step: int, time: float) -> None:
+        """Append a text, as Markdown."""
+        from tensorboard.compat.proto import event_pb2
+        from tensorboard.plugins.text.summary_v2 import text_pb
+
+        self._append(event_pb2.Event(wall_time=time, step=step, summary=text_pb(tag, words)))
+
+    def add_image(self, tag: str, image: bytes, size: tuple[int, int], step: int, time: float) -> None:
+        """Append an encoded image of a height and a width."""
+        from tensorboard.compat.proto import event_pb2
+
+        event = event_pb2.Event(wall_time=time, step=step)
+        value = event.summary.value.add(tag=tag)
+        value.image.height, value.image.width = size
+        value.image.colorspace = 3
+        value.image.encoded_image_string = image
+        self._append(event)
+
+    def write_end(self, trial: TrialRecord, time: float, *, objective: str, state: str) -> None:
+        """Write the end of the session: below two tags the trial's value, and its state in words."""
         from tensorboard.compat.proto import event_pb2
         from tensorboard.plugins.hparams import api_pb2
         from tensorboard.plugins.text.summary_v2 import text_pb
@@ -75,8 +94,16 @@ class TrialFiles:
         end.status = api_pb2.STATUS_SUCCESS if good else api_pb2.STATUS_FAILURE
         end.end_time_secs = time
         words = str(trial.state) if trial.error is None else f"{trial.state}\n\n{trial.error}"
-        for summary in (text_pb(tag, words), _summary("session_end_info", end)):
-            self._append(event_pb2.Event(wall_time=time, step=trial.step or 0, summary=summary))
+        events = [event_pb2.Event(wall_time=time, step=trial.step or 0) for _ in range(3)]
+        if trial.value is not None:
+            events[0].summary.value.add(tag=objective, simple_value=trial.value)
+        events[1].summary.CopyFrom(text_pb(state, words))
+        events[2].summary.CopyFrom(_summary("session_end_info", end))
+        _write_file(self._end_file, events)
+
+    def remove_end(self) -> None:
+        """Take the end back: the trial begins afresh, or goes on."""
+        self._end_file.unlink(missing_ok=True)
 
     def sync(self, *, durable: bool) -> dict[str, Scalar]:
         """Write everything; return what `TensorBoard.resume` needs.
@@ -146,14 +173,21 @@ def _summary(kind: str, message: Any) -> Any:
 def write_message(path: Path, kind: str, message: Any, time: float = 0.0) -> None:
     """Make a file of one message, whole or not at all."""
     from tensorboard.compat.proto import event_pb2
+
+    _write_file(path, [event_pb2.Event(wall_time=time, summary=_summary(kind, message))])
+
+
+def _write_file(path: Path, events: Sequence[Any]) -> None:
+    """Make a file of events, whole or not at all."""
+    from tensorboard.compat.proto import event_pb2
     from tensorboard.summary.writer.record_writer import RecordWriter
 
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f".{os.getpid()}.new")
     with open(beside, "wb") as file:
         writer = RecordWriter(file)
-        writer.write(event_pb2.Event(wall_time=time, file_version=_FILE_VERSION).SerializeToString())
-        writer.write(event_pb2.Event(wall_time=time, summary=_summary(kind, message)).SerializeToString())
+        for event in (event_pb2.Event(wall_time=events[0].wall_time, file_version=_FILE_VERSION), *events):
+            writer.write(event.SerializeToString())
         file.flush()
         os.fsync(file.fileno())
     os.replace(beside, path)

@@ -10,8 +10,9 @@
 What is written, and how:
 
 - ``trials.csv``: trial, number, id, state, value, step, epoch, started_time, finished_time (ISO 8601, in UTC), error,
-  and each param as ``param.<name>``. It is replaced as a whole, so a reader never sees half of it, and is rebuilt from
-  the files of all trials under a lock, so that several forwarders can write into one folder.
+  note, each param as ``param.<name>`` and each tag as ``tag.<name>``. It is replaced as a whole, so a reader never sees
+  half of it, and is rebuilt from the files of all trials under a lock, so that several forwarders can write into one
+  folder.
 - ``<trial name>.csv``: time (seconds since 1970, UTC), step, epoch, name, value, in the order of logging.
 - A number is the shortest text that ``float`` reads back as the very same number; NaN and the infinities are ``nan``,
   ``inf`` and ``-inf``. pandas before 3.1 reads the last bit with ``read_csv(…, float_precision="round_trip")`` only.
@@ -47,7 +48,8 @@ __all__ = ["Csv"]
 Format = Literal["csv", "parquet"]
 
 _POINT_COLUMNS = ("time", "step", "epoch", "name", "value")
-_TRIAL_COLUMNS = ("trial", "number", "id", "state", "value", "step", "epoch", "started_time", "finished_time", "error")
+_TRIAL_COLUMNS = tuple("trial number id state value step epoch started_time finished_time error note".split())
+_GROUPS = ("params", "tags")
 _ROWS = ".trials"
 _ROW_GROUP = 1 << 16
 """Points in a row group of a Parquet file: what is held in memory at once."""
@@ -124,6 +126,13 @@ class Csv(Tracker):
             csv.writer(file).writerow(_POINT_COLUMNS)
 
     @hookimpl
+    def trial_resumed(self, trial: TrialRecord) -> None:
+        """Keep that the trial runs again."""
+        run = self._run(trial)
+        run.row.update(_facts(trial))
+        run.is_new = True
+
+    @hookimpl
     def params_logged(self, trial: TrialRecord, params: Mapping[str, Scalar]) -> None:
         """Add to the trial's params."""
         run = self._run(trial)
@@ -137,6 +146,20 @@ class Csv(Tracker):
         """Append a row for each metric."""
         rows = csv.writer(self._run(trial).open())
         rows.writerows((time, step, epoch, name, value) for name, value in metrics.items())
+
+    @hookimpl
+    def tags_logged(self, trial: TrialRecord, tags: Mapping[str, str]) -> None:
+        """Add to the trial's tags."""
+        run = self._run(trial)
+        run.row.setdefault("tags", {}).update(tags)
+        run.is_new = True
+
+    @hookimpl
+    def note_logged(self, trial: TrialRecord, note: str) -> None:
+        """Keep the trial's note."""
+        run = self._run(trial)
+        run.row["note"] = note
+        run.is_new = True
 
     @hookimpl
     def trial_finished(self, trial: TrialRecord) -> None:
@@ -204,13 +227,15 @@ class Csv(Tracker):
         """Write `trials.csv` anew; files of trials that have not changed since are not read again."""
         found = [self._row(entry) for entry in os.scandir(folder / _ROWS) if entry.name.endswith(".json")]
         rows = sorted((row for row in found if row is not None), key=lambda row: (row["number"], row["started_time"]))
-        params = list(dict.fromkeys(name for row in rows for name in row["params"]))
+        params, tags = (list(dict.fromkeys(name for row in rows for name in row.get(of, ()))) for of in _GROUPS)
         beside = folder / _ROWS / "trials.new"
         with open(beside, "w", encoding="utf-8", newline="") as file:
             out = csv.writer(file)
-            out.writerow((*_TRIAL_COLUMNS, *(f"param.{name}" for name in params)))
+            out.writerow((*_TRIAL_COLUMNS, *(f"param.{name}" for name in params), *(f"tag.{name}" for name in tags)))
             for row in rows:
-                out.writerow((*(row[name] for name in _TRIAL_COLUMNS), *(row["params"].get(name) for name in params)))
+                facts = (row.get(name) for name in _TRIAL_COLUMNS)
+                more = (row["params"].get(name) for name in params)
+                out.writerow((*facts, *more, *(row.get("tags", {}).get(name) for name in tags)))
         os.replace(beside, folder / "trials.csv")
 
     def _row(self, entry: os.DirEntry[str]) -> dict[str, Any] | None:

@@ -1,4 +1,4 @@
-"""MLflow: a study is an experiment, a trial is a run.
+"""MLflow: a study is an experiment with a parent run, a trial is a run below that.
 
 What is shown, and how:
 
@@ -15,8 +15,12 @@ What is shown, and how:
 - COMPLETE and PRUNED are FINISHED, since a pruned trial ended as it should; FAILED and KILLED are that. The tag
   ``hyperhook.state`` has the exact word. More tags: ``hyperhook.trial_id``, ``hyperhook.number``,
   ``hyperhook.objective`` and its ``hyperhook.objective_step`` and ``_epoch``, ``hyperhook.error``.
-- Files are not uploaded. A tag ``hyperhook.checkpoint.<name>`` or ``hyperhook.file.<name>`` says where one lies, with
-  its step and score.
+- Tags and a note are MLflow's own: a tag that begins with ``hyperhook.`` or ``mlflow.`` gets ``tag.`` in front.
+- Files are artifacts below ``files/``, ``checkpoints/``, ``images/``, ``figures/``, ``tables/`` or ``texts/``:
+  the name, and for a series the step. In a name, what is no ASCII letter, digit, space or one of ``_.-=+@,`` stands as
+  ``~`` and its UTF-8 bytes in hexadecimal. A checkpoint that the trainer deleted is deleted here, too. A tag
+  ``hyperhook.checkpoint.<name>`` has its step and score, ``hyperhook.alias.best`` the name of the best one.
+- The parent run is FINISHED from its beginning: it only holds the trials together, and nothing has to end it.
 """
 
 from __future__ import annotations
@@ -39,6 +43,7 @@ from hyperhook import (
     TrialState,
     hookimpl,
 )
+from hyperhook_adapters._mlflow_files import RunFiles
 
 __all__ = ["MLflow"]
 
@@ -67,11 +72,15 @@ class _Run:
     """What waits for the next flush of a trial."""
 
     id: str
+    artifact_uri: str
     axis: tuple[Scalar, Scalar] = (None, None)
     metrics: list[tuple[str, float, int, int]] = field(default_factory=list)
     """Name, value, time in milliseconds, step."""
     params: dict[str, str] = field(default_factory=dict)
     tags: dict[str, str] = field(default_factory=dict)
+    dropped: set[str] = field(default_factory=set)
+    """Tags to delete."""
+    files: RunFiles | None = None
     end: tuple[str, int] | None = None
     """Status, and time in milliseconds."""
     moment: int = 0
@@ -85,9 +94,11 @@ class MLflow(Tracker):
     Args:
         tracking_uri: Where to; by default what MLflow finds by itself: ``MLFLOW_TRACKING_URI``, or ``mlflow.db`` in the
             current directory.
+        upload_bytes_per_second: How fast checkpoints and other files are sent at the most; by default as fast as it
+            goes. MLflow's own server and local folders heed it; S3 and the like are driven by MLflow itself.
 
     Raises:
-        HyperhookError: That is no address.
+        HyperhookError: That is no address, or no bandwidth.
 
     Example:
         >>> study = Study("digits", space, trackers=[MLflow("http://localhost:5000")])  # doctest: +SKIP
@@ -95,19 +106,29 @@ class MLflow(Tracker):
 
     requires: ClassVar[tuple[str, ...]] = ("mlflow",)
 
-    def __init__(self, tracking_uri: str | None = None) -> None:
+    def __init__(self, tracking_uri: str | None = None, *, upload_bytes_per_second: float | None = None) -> None:
         if tracking_uri is not None and not isinstance(tracking_uri, str):
             raise HyperhookError(
                 f"MLflow: tracking_uri: expected an address such as 'sqlite:///mlflow.db', got {tracking_uri!r}"
             )
+        if upload_bytes_per_second is not None and not (
+            isinstance(upload_bytes_per_second, int | float) and upload_bytes_per_second > 0
+        ):
+            raise HyperhookError(
+                f"MLflow: upload_bytes_per_second: expected a number above 0, got {upload_bytes_per_second!r}"
+            )
         self._tracking_uri = tracking_uri
+        self._bytes_per_second = upload_bytes_per_second
         self._client: Any = None
         self._experiments: dict[str, str] = {}
+        self._parents: dict[str, str] = {}
         self._runs: dict[str, _Run] = {}
 
     def options(self) -> Mapping[str, Scalar] | None:
-        """Return the address, unless a user or a password is in it."""
-        return None if self._tracking_uri and "@" in self._tracking_uri else {"tracking_uri": self._tracking_uri}
+        """Return the address and the bandwidth, unless a user or a password is in the address."""
+        if self._tracking_uri and "@" in self._tracking_uri:
+            return None
+        return {"tracking_uri": self._tracking_uri, "upload_bytes_per_second": self._bytes_per_second}
 
     def refuses(self, error: BaseException) -> bool:
         """Tell whether MLflow will never take it, such as a param with another value than it has."""
@@ -115,9 +136,10 @@ class MLflow(Tracker):
 
     @hookimpl
     def study_started(self, study: StudyRecord) -> None:
-        """Make sure that there is an experiment."""
+        """Make sure that there is an experiment, and in it a parent run."""
         self._experiments.pop(study.name, None)
-        self._experiment(study.name)
+        self._parents.pop(study.name, None)
+        self._parent(study.name)
 
     @hookimpl
     def trial_started(self, trial: TrialRecord) -> None:
@@ -127,16 +149,26 @@ class MLflow(Tracker):
         experiment = self._experiment(trial.study)
         found = client.search_runs([experiment], f"tags.`hyperhook.trial_id` = '{trial.id}'", max_results=1)
         if found:
-            run_id = found[0].info.run_id
-            if found[0].info.status != "RUNNING":
-                client.update_run(run_id, status="RUNNING")
+            info = found[0].info
+            if info.status != "RUNNING":
+                client.update_run(info.run_id, status="RUNNING")
         else:
-            tags = {"hyperhook.trial_id": trial.id, "hyperhook.number": str(trial.number)}
-            created = client.create_run(experiment, _milliseconds(trial.started_time), tags, trial.name)
-            run_id = created.info.run_id
-        run = self._runs[trial.id] = _Run(run_id)
+            tags = {
+                "hyperhook.trial_id": trial.id,
+                "hyperhook.number": str(trial.number),
+                "mlflow.parentRunId": self._parent(trial.study),
+            }
+            info = client.create_run(experiment, _milliseconds(trial.started_time), tags, trial.name).info
+        run = self._runs[trial.id] = _Run(info.run_id, info.artifact_uri)
         run.tags["hyperhook.state"] = str(trial.state)
         run.params.update(_texts(trial.params))
+
+    @hookimpl
+    def trial_resumed(self, trial: TrialRecord) -> None:
+        """Make the run a running one again."""
+        run = self._run(trial)
+        self._connect().update_run(run.id, status="RUNNING")
+        run.tags["hyperhook.state"] = str(trial.state)
 
     @hookimpl
     def params_logged(self, trial: TrialRecord, params: Mapping[str, Scalar]) -> None:
@@ -164,10 +196,36 @@ class MLflow(Tracker):
             run.metrics.append((_name(name), float(value), at, step))
 
     @hookimpl
+    def tags_logged(self, trial: TrialRecord, tags: Mapping[str, str]) -> None:
+        """Keep tags for the next flush."""
+        for name, value in tags.items():
+            ours = name.startswith(("hyperhook.", "mlflow.", "tag."))
+            self._run(trial).tags[_name(f"tag.{name}" if ours else name)] = _cut(value, _TAG_LENGTH)
+
+    @hookimpl
+    def note_logged(self, trial: TrialRecord, note: str) -> None:
+        """Keep the run's description for the next flush."""
+        self._run(trial).tags["mlflow.note.content"] = _cut(note, _TAG_LENGTH)
+
+    @hookimpl
     def artifact_logged(self, trial: TrialRecord, artifact: Artifact) -> None:
-        """Keep a tag that says where the file lies."""
-        about = {"path": str(artifact.path), "step": artifact.step, "score": artifact.score}
-        self._run(trial).tags[_name(f"hyperhook.{artifact.kind}.{artifact.name}")] = json.dumps(about)
+        """Send the file; of a checkpoint, keep its step, its score and its aliases as tags."""
+        run = self._run(trial)
+        self._files(run).put(artifact.path, _place(artifact))
+        if artifact.kind == "checkpoint":
+            about = {"artifact": _place(artifact), "step": artifact.step, "score": artifact.score}
+            run.tags[_checkpoint_tag(artifact)] = json.dumps(about)
+            run.dropped.discard(_checkpoint_tag(artifact))
+        for alias in artifact.aliases:
+            run.tags[_name(f"hyperhook.alias.{alias}")] = _cut(artifact.name, _TAG_LENGTH)
+
+    @hookimpl
+    def artifact_removed(self, trial: TrialRecord, artifact: Artifact) -> None:
+        """Delete the file, and what tags say of it."""
+        run = self._run(trial)
+        self._files(run).delete(_place(artifact))
+        run.tags.pop(_checkpoint_tag(artifact), None)
+        run.dropped.add(_checkpoint_tag(artifact))
 
     @hookimpl
     def trial_finished(self, trial: TrialRecord) -> None:
@@ -195,10 +253,12 @@ class MLflow(Tracker):
             client.log_batch(run.id, metrics=metrics)
         for tags in _chunks([RunTag(*item) for item in run.tags.items()], _TEXTS_PER_CALL):
             client.log_batch(run.id, tags=tags)
+        for tag in run.dropped & client.get_run(run.id).data.tags.keys() if run.dropped else ():
+            client.delete_tag(run.id, tag)
         if run.end is not None:
             client.set_terminated(run.id, *run.end)
             del self._runs[trial.id]
-        for sent in (run.metrics, run.params, run.tags):
+        for sent in (run.metrics, run.params, run.tags, run.dropped):
             sent.clear()
         step, epoch = run.axis
         return {"run_id": run.id, "step": step, "epoch": epoch}
@@ -219,7 +279,7 @@ class MLflow(Tracker):
             raise
         if info.lifecycle_stage != "active":
             return False
-        self._runs[trial.id] = _Run(run_id, axis=(state.get("step"), state.get("epoch")))
+        self._runs[trial.id] = _Run(run_id, info.artifact_uri, axis=(state.get("step"), state.get("epoch")))
         return True
 
     def close(self) -> None:
@@ -241,6 +301,25 @@ class MLflow(Tracker):
             raise HyperhookError(
                 f"MLflow: trial {trial.name!r} is not open here; expected trial_started or resume first"
             ) from None
+
+    def _files(self, run: _Run) -> RunFiles:
+        if run.files is None:
+            run.files = RunFiles(run.artifact_uri, self._tracking_uri, self.moved, self._bytes_per_second)
+        return run.files
+
+    def _parent(self, study: str) -> str:
+        """Return the id of a study's parent run; of two that processes made at once, the first."""
+        if study not in self._parents:
+            client, experiment = self._connect(), self._experiment(study)
+            wanted = "tags.`hyperhook.kind` = 'study'"
+            found = client.search_runs([experiment], wanted, max_results=1, order_by=["attributes.start_time ASC"])
+            if not found:
+                name = _shorten(study, _NAME_LENGTH)
+                created = client.create_run(experiment, tags={"hyperhook.kind": "study"}, run_name=name)
+                client.set_terminated(created.info.run_id)
+                return self._parent(study)
+            self._parents[study] = found[0].info.run_id
+        return self._parents[study]
 
     def _experiment(self, study: str) -> str:
         """Return the id of a study's experiment; one that is not there is created, a deleted one restored."""
@@ -266,6 +345,15 @@ class MLflow(Tracker):
             if found is None:
                 raise
             return found  # another process was faster
+
+
+def _place(artifact: Artifact) -> str:
+    """Return the path of an artifact in its run; a percent sign would be decoded on the way."""
+    return artifact.place.replace("%", "~")
+
+
+def _checkpoint_tag(artifact: Artifact) -> str:
+    return _name(f"hyperhook.checkpoint.{artifact.name}")
 
 
 def _milliseconds(seconds: float) -> int:

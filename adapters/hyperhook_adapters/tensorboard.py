@@ -4,7 +4,8 @@
 
     <log_dir>/<study>/events.out.tfevents.0.experiment                       columns of the HPARAMS tab
     <log_dir>/<study>/<trial name>/events.out.tfevents.0.<trial id>.session  params; written anew when there are more
-    <log_dir>/<study>/<trial name>/events.out.tfevents.1.<trial id>.scalars  metrics, then the trial's end; only grows
+    <log_dir>/<study>/<trial name>/events.out.tfevents.1.<trial id>.scalars  metrics, images and texts; only grows
+    <log_dir>/<study>/<trial name>/events.out.tfevents.2.<trial id>.end      value, state, and end of the session
 
 What is shown, and how:
 
@@ -15,6 +16,9 @@ What is shown, and how:
   ``%`` in front, and so does one that has it there already.
 - ``hyperhook/state`` (text) is the state and the error. HPARAMS knows success (COMPLETE, PRUNED) and failure (FAILED,
   KILLED) only.
+- Images and figures of matplotlib are images, texts are texts, at their steps; tags and the note are texts, too:
+  ``hyperhook/tags`` and ``hyperhook/note``. For tables, for figures of plotly, for images that are no PNG and for files
+  TensorBoard has no place: a warning says so, once, and they stay where they are, as checkpoints do without a warning.
 - In the names of folders, what is no letter, digit, space or one of ``._-+=@,()`` stands as ``%`` and its UTF-8 bytes
   in hexadecimal, and so does a leading dot; a name that is too long is cut and ends in its hash.
 
@@ -25,14 +29,17 @@ is running keeps the params that it saw first; one that is started anew shows th
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 import re
+import struct
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 from urllib.parse import quote
 
 from hyperhook import (
+    Artifact,
     Choice,
     Float,
     HyperhookError,
@@ -45,10 +52,15 @@ from hyperhook import (
 )
 from hyperhook_adapters._event_files import TrialFiles, read_message, write_message
 
-__all__ = ["OBJECTIVE", "STATE", "TensorBoard"]
+__all__ = ["NOTE", "OBJECTIVE", "STATE", "TAGS", "TensorBoard"]
+
+log = logging.getLogger("hyperhook.tensorboard")
 
 OBJECTIVE = "hyperhook/objective"
 STATE = "hyperhook/state"
+TAGS = "hyperhook/tags"
+NOTE = "hyperhook/note"
+_PICTURES = ("image", "figure")
 
 
 class TensorBoard(Tracker):
@@ -68,6 +80,7 @@ class TensorBoard(Tracker):
     def __init__(self, log_dir: str | os.PathLike[str] = "runs") -> None:
         self._log_dir = Path(log_dir).absolute()
         self._runs: dict[str, TrialFiles] = {}
+        self._warned: set[str] = set()
 
     def options(self) -> Mapping[str, Scalar]:
         """Return the folder, as an absolute path."""
@@ -97,6 +110,12 @@ class TensorBoard(Tracker):
         run.session.group_name = trial.name
         run.session.start_time_secs = trial.started_time
         run.add_params(trial.params)
+        run.remove_end()
+
+    @hookimpl
+    def trial_resumed(self, trial: TrialRecord) -> None:
+        """Take the trial's end back; a TensorBoard that is running shows the old one until it is started anew."""
+        self._run(trial).remove_end()
 
     @hookimpl
     def params_logged(self, trial: TrialRecord, params: Mapping[str, Scalar]) -> None:
@@ -124,13 +143,35 @@ class TensorBoard(Tracker):
         run.add_scalars(scalars, step, time)
 
     @hookimpl
+    def tags_logged(self, trial: TrialRecord, tags: Mapping[str, str]) -> None:
+        """Write them as a text, a line for each."""
+        lines = "\n".join(f"- **{name}**: {value}" for name, value in tags.items())
+        self._run(trial).add_text(TAGS, lines, 0, trial.started_time)
+
+    @hookimpl
+    def note_logged(self, trial: TrialRecord, note: str) -> None:
+        """Write it as a text."""
+        self._run(trial).add_text(NOTE, note, 0, trial.started_time)
+
+    @hookimpl
+    def artifact_logged(self, trial: TrialRecord, artifact: Artifact) -> None:
+        """Write an image or a text; say once of each other kind that there is no place for it."""
+        run, tag, step = self._run(trial), _tag(artifact.name), artifact.step or 0
+        time = artifact.path.stat().st_mtime
+        size = _png_size(artifact.path) if artifact.kind in ("image", "figure") else None
+        if size is not None:
+            run.add_image(tag, artifact.path.read_bytes(), size, step, time)
+        elif artifact.kind == "text":
+            run.add_text(tag, artifact.path.read_text(), step, time)
+        elif artifact.kind != "checkpoint":
+            self._warn(f"{artifact.kind} ({artifact.path.suffix})" if artifact.kind in _PICTURES else artifact.kind)
+
+    @hookimpl
     def trial_finished(self, trial: TrialRecord) -> None:
         """Write the trial's value, its state and the end of its HPARAMS session."""
         run = self._run(trial)
         ended = trial.started_time if trial.finished_time is None else trial.finished_time
-        if trial.value is not None:
-            run.add_scalars({OBJECTIVE: trial.value}, trial.step or 0, ended)
-        run.add_end(trial, ended, STATE)
+        run.write_end(trial, ended, objective=OBJECTIVE, state=STATE)
 
     def flush(self, trial: TrialRecord) -> Mapping[str, Scalar]:
         """Write the files, and once the trial has ended wait for the disk; return the size of the one that grows."""
@@ -165,6 +206,11 @@ class TensorBoard(Tracker):
                 f"TensorBoard: trial {trial.name!r} is not open here; expected trial_started or resume first"
             ) from None
 
+    def _warn(self, what: str) -> None:
+        if what not in self._warned:
+            self._warned.add(what)
+            log.warning("TensorBoard has no place for a %s: it stays in the trial's folder", what)
+
     def _drop(self, trial: TrialRecord) -> None:
         run = self._runs.pop(trial.id, None)
         if run is not None:
@@ -198,6 +244,16 @@ def _column(name: str, parameter: Float | Int | Choice | None) -> Any:
         info.domain_interval.min_value = parameter.low
         info.domain_interval.max_value = parameter.high
     return info
+
+
+def _png_size(path: Path) -> tuple[int, int] | None:
+    """Return height and width from a PNG file's header; None where it is no PNG."""
+    with open(path, "rb") as file:
+        head = file.read(24)
+    if not head.startswith(b"\x89PNG\r\n\x1a\n"):
+        return None
+    width, height = struct.unpack(">II", head[16:24])
+    return height, width
 
 
 def _tag(name: str) -> str:

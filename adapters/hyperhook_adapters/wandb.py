@@ -13,7 +13,12 @@ What is shown, and how:
   already. A metric called ``epoch`` takes the place of that column.
 - A character that a project's name may not hold is written as ``_0x…_`` with its code in hexadecimal, and so is a ``_``
   before a ``0x``; a name above 128 characters is cut and ends in its hash.
-- Files are not uploaded. The summary says where each lies, below ``hyperhook/checkpoint/`` or ``hyperhook/file/``.
+- The study is the run's group, its job type is ``trial``. A tag is a label ``name: value`` of the run (the ``name``
+  alone where the value is empty; cut to 64 characters, with its hash), a note is the run's notes.
+- Images and figures of matplotlib are images, figures of plotly and texts are HTML, tables are tables, all under their
+  own names, in a row with their step. Files are the run's files. Checkpoints are versions of one model artifact,
+  ``trial-<trial id>``, each with its name and ``best`` or ``last`` as aliases; they are sent when the trial ends, so
+  that what is there is what the trainer kept.
 
 An offline file cannot be continued: after a failure the trial is sent again from its start into a new folder, and what
 an earlier attempt left is removed, except where ``wandb sync`` has uploaded it. Online, the rows are numbered, and W&B
@@ -23,6 +28,8 @@ itself drops those whose number it has.
 from __future__ import annotations
 
 import hashlib
+import html
+import json
 import netrc
 import os
 import re
@@ -30,7 +37,7 @@ import shutil
 import sys
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 from urllib.parse import urlsplit
@@ -44,7 +51,7 @@ STEP = "trainer/global_step"
 
 _KEPT = re.compile(r"%*(?:_step|_timestamp|_runtime|_wandb|trainer/global_step|hyperhook/.*)", re.DOTALL)
 _EXIT_CODE = {TrialState.COMPLETE: 0, TrialState.PRUNED: 0, TrialState.FAILED: 1, TrialState.KILLED: 255}
-_PROJECT_LENGTH = 128
+_PROJECT_LENGTH, _TAG_LENGTH = 128, 64
 _MODES = ("online", "offline", "disabled")
 
 
@@ -54,6 +61,11 @@ class _Run:
 
     run: Any
     rows: int = 0
+    tags: dict[str, str] = field(default_factory=dict)
+    checkpoints: dict[str, Artifact] = field(default_factory=dict)
+    """By name; they are sent when the trial ends."""
+    aliases: dict[str, str] = field(default_factory=dict)
+    """The name of the checkpoint that each stands for."""
 
 
 class WandB(Tracker):
@@ -125,15 +137,43 @@ class WandB(Tracker):
         run.rows += 1
 
     @hookimpl
+    def tags_logged(self, trial: TrialRecord, tags: Mapping[str, str]) -> None:
+        """Label the run."""
+        run = self._run(trial)
+        run.tags |= tags
+        labels = (f"{name}: {value}" if value else name for name, value in run.tags.items())
+        run.run.tags = tuple(_shorten(label, _TAG_LENGTH) for label in labels)
+
+    @hookimpl
+    def note_logged(self, trial: TrialRecord, note: str) -> None:
+        """Describe the run."""
+        self._run(trial).run.notes = note
+
+    @hookimpl
     def artifact_logged(self, trial: TrialRecord, artifact: Artifact) -> None:
-        """Say in the summary where the file lies."""
-        about = {"path": str(artifact.path), "step": artifact.step, "score": artifact.score}
-        self._run(trial).run.summary[f"hyperhook/{artifact.kind}/{artifact.name}"] = about
+        """Show an image, a figure, a table or a text; save a file; keep a checkpoint for the trial's end."""
+        run = self._run(trial)
+        if artifact.kind == "checkpoint":
+            run.checkpoints[artifact.name] = artifact
+            run.aliases |= dict.fromkeys(artifact.aliases, artifact.name)
+        elif artifact.kind == "file":
+            run.run.save(str(artifact.path), base_path=str(_root_of(artifact)), policy="now")
+        else:
+            step = {} if artifact.step is None else {STEP: artifact.step}
+            run.run.log({_key(artifact.name): self._shown(artifact), **step}, step=run.rows, commit=True)
+            run.rows += 1
+
+    @hookimpl
+    def artifact_removed(self, trial: TrialRecord, artifact: Artifact) -> None:
+        """Forget a checkpoint. A file that was saved stays: W&B has no way to take it back."""
+        self._run(trial).checkpoints.pop(artifact.name, None)
 
     @hookimpl
     def trial_finished(self, trial: TrialRecord) -> None:
         """Complete the summary and finish the run: wait until it is uploaded, or its file is complete."""
-        run = self._run(trial).run
+        state = self._run(trial)
+        self._send_checkpoints(trial, state)
+        run = state.run
         facts = {
             "state": str(trial.state),
             "objective": trial.value,
@@ -163,6 +203,31 @@ class WandB(Tracker):
             if wandb.run is None:
                 wandb.teardown()
 
+    def _send_checkpoints(self, trial: TrialRecord, run: _Run) -> None:
+        """Make each checkpoint that is left a version of the trial's model; the best one last, so that it is shown."""
+        kept = [artifact for artifact in run.checkpoints.values() if artifact.path.exists()]
+        for artifact in sorted(kept, key=lambda artifact: artifact.name == run.aliases.get("best")):
+            about = {"step": artifact.step, "score": artifact.score}
+            model = self._library().Artifact(f"trial-{trial.id}", type="model", metadata=about)
+            if artifact.path.is_dir():
+                model.add_dir(str(artifact.path), policy="immutable")
+            else:
+                model.add_file(str(artifact.path), policy="immutable", skip_cache=True)
+            names = [alias for alias, name in run.aliases.items() if name == artifact.name]
+            run.run.log_artifact(model, aliases=[_alias(artifact.name), *map(_alias, names)])
+
+    def _shown(self, artifact: Artifact) -> Any:
+        """Return W&B's own view of an artifact."""
+        wandb, path = self._library(), artifact.path
+        if artifact.kind == "table":
+            table = json.loads(path.read_bytes())
+            return wandb.Table(columns=table["columns"], data=table["data"], allow_mixed_types=True)
+        if artifact.kind == "text":
+            return wandb.Html(f"<pre>{html.escape(path.read_text())}</pre>", inject=False)
+        if path.suffix == ".html":
+            return wandb.Html(str(path), inject=False)
+        return wandb.Image(str(path))
+
     def _run(self, trial: TrialRecord) -> _Run:
         if trial.id not in self._runs:
             if trial.id not in self._ended:
@@ -182,6 +247,8 @@ class WandB(Tracker):
                 entity=self._entity,
                 id=trial.id,
                 name=trial.name,
+                group=trial.study,
+                job_type="trial",
                 config=dict(trial.params),
                 mode=mode,
                 dir=str(root),
@@ -282,6 +349,20 @@ def _key(name: str) -> str:
 def _project(name: str) -> str:
     """Return a project's name that W&B takes; different ones for different names."""
     safe = re.sub(r"[/\\#?%:]|_(?=0x)", lambda match: f"_0x{ord(match[0]):x}_", name)
-    if len(safe) <= _PROJECT_LENGTH:
-        return safe
-    return f"{safe[: _PROJECT_LENGTH - 17]}-{hashlib.sha256(name.encode()).hexdigest()[:16]}"
+    return _shorten(safe, _PROJECT_LENGTH)
+
+
+def _shorten(name: str, length: int) -> str:
+    if len(name) <= length:
+        return name
+    return f"{name[: length - 17]}-{hashlib.sha256(name.encode()).hexdigest()[:16]}"
+
+
+def _alias(name: str) -> str:
+    """Return an alias that W&B takes."""
+    return _shorten(re.sub(r"[/:]", "_", name), _PROJECT_LENGTH)
+
+
+def _root_of(artifact: Artifact) -> Path:
+    """Return the folder that an artifact's place is relative to."""
+    return artifact.path.parents[artifact.place.count("/")]

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import logging
+import shutil
+import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from hyperhook.delivery import Projection, dispatch
 from hyperhook.events import Event
 from hyperhook.journal import Journal
 from hyperhook.manager import Manager
+from hyperhook.media import replace
 from hyperhook.objective import Point
 from hyperhook.records import StudyRecord, TrialRecord
 
@@ -19,7 +23,7 @@ log = logging.getLogger("hyperhook")
 
 
 class Channel:
-    """Takes a trial's events: the journal first, then whoever listens in this process.
+    """Takes a trial's events, from any thread: the journal first, then whoever listens in this process.
 
     It can be pickled, so that a trial may go to a spawned rank: the copy appends to the same journal. Trackers that are
     delivered inline stay behind.
@@ -42,20 +46,51 @@ class Channel:
         self._manager = manager
         self._snapshot = snapshot
         self._inline = inline
-        self._journal_failed = False
+        self._failed = False
+        self._turn = threading.RLock()
 
     def emit(self, trial: TrialRecord, event: Event) -> None:
         """Journal an event, then tell the listeners. A full disk costs the event, never the training."""
+        with self._turn:
+            try:
+                self.journal.append(event)
+            except OSError as error:
+                self._report(f"journal {self.journal.path}", error)
+            if self._manager.plugins:
+                dispatch(self._manager.events, trial, event)
+            if self._inline:
+                self.deliver()
+
+    def store(self, place: str, write: Callable[[Path], None]) -> Path | None:
+        """Write a file below the trial's folder of artifacts. A full disk costs the file, never the training."""
+        target = self._artifacts / place
         try:
-            self.journal.append(event)
+            replace(target, write)
         except OSError as error:
-            if not self._journal_failed:
-                log.error("journal %s cannot be written (%s); training goes on unrecorded", self.journal.path, error)
-            self._journal_failed = True
-        if self._manager.plugins:
-            dispatch(self._manager.events, trial, event)
-        if self._inline:
-            self.deliver()
+            self._report(f"artifact {target}", error)
+            return None
+        return target
+
+    def discard(self, place: str) -> Path | None:
+        """Delete a file or folder below the trial's folder of artifacts; None where there was none."""
+        target = self._artifacts / place
+        if not target.exists():
+            return None
+        try:
+            shutil.rmtree(target) if target.is_dir() else target.unlink()
+        except OSError as error:
+            self._report(f"artifact {target}", error)
+        return target
+
+    @property
+    def _artifacts(self) -> Path:
+        return self.journal.path.parent / "artifacts"
+
+    def _report(self, what: str, error: OSError) -> None:
+        """Say once that the disk refuses."""
+        if not self._failed:
+            log.error("%s cannot be written (%s); training goes on unrecorded", what, error)
+        self._failed = True
 
     def deliver(self) -> None:
         """Bring the trackers that are driven in this process up to the journal's end."""

@@ -26,19 +26,23 @@ PATIENCE_SECONDS = 60.0
 """How long the forwarder goes on without a confirmed event after the training ended."""
 NOTICE_SECONDS, HANG_SECONDS = 60.0, 300.0
 """After how long a call that does not return is spoken of, and given up where nothing else is left to do."""
+SHOW_SECONDS = 2.0
+"""How often the progress of a long call is shown."""
 FIRST_RETRY_SECONDS, LAST_RETRY_SECONDS = 0.5, 60.0
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class _Call:
     """A call of a tracker that has not returned."""
 
     projection: Projection | None
-    began: float = field(default_factory=time.monotonic)
+    moved: float = field(default_factory=time.monotonic)
+    shown: float = field(default_factory=time.monotonic)
 
     @property
     def seconds(self) -> float:
-        return time.monotonic() - self.began
+        """How long nothing has moved."""
+        return time.monotonic() - self.moved
 
 
 class Courier(threading.Thread):
@@ -62,6 +66,7 @@ class Courier(threading.Thread):
         self._moved = time.monotonic()
         self._call: _Call | None = None
         self._noticed: _Call | None = None
+        delivery.tracker.on_moved = self._go_on
 
     def end(self) -> None:
         """Deliver what is there, then stop."""
@@ -87,7 +92,17 @@ class Courier(threading.Thread):
         self._noticed = call
         log.error("%s has not returned from a call for %.0f s", self._delivery.name, call.seconds)
         if call.projection is not None:
-            call.projection.note(f"no answer for {call.seconds:.0f} s")
+            call.projection.note(error=f"no answer for {call.seconds:.0f} s")
+
+    def _go_on(self, progress: str) -> None:
+        """Take note that a call that takes long still moves; show it now and again."""
+        call = self._call
+        if call is None:
+            return
+        call.moved = self._moved = time.monotonic()
+        if call.projection is not None and call.moved - call.shown > SHOW_SECONDS:
+            call.shown = call.moved
+            call.projection.note(progress=progress)
 
     def run(self) -> None:
         """Empty the outbox again and again."""

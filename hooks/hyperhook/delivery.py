@@ -15,13 +15,17 @@ import msgspec
 from hyperhook.errors import JournalError
 from hyperhook.events import (
     ArtifactLogged,
+    ArtifactRemoved,
     Event,
     MetricsLogged,
+    NoteLogged,
     ParamsLogged,
     StopRequested,
     StudyFinished,
     StudyStarted,
+    TagsLogged,
     TrialFinished,
+    TrialResumed,
     TrialStarted,
     encode,
     trial_after,
@@ -39,6 +43,8 @@ __all__ = ["Cursor", "Delivery", "Projection"]
 
 log = logging.getLogger("hyperhook")
 
+_ENDS = (StudyStarted, StudyFinished, TrialStarted, TrialResumed, TrialFinished)
+"""What cannot be set aside: without them a tracker's run would not be, or not end."""
 STRIKES = 3
 """How often an event is refused before it is set aside."""
 
@@ -50,6 +56,7 @@ class Cursor(msgspec.Struct, frozen=True):
         offset: Bytes of the journal that it has confirmed.
         state: What its last `Tracker.flush` returned.
         error: Why the last attempt failed; None where it did not.
+        progress: What the tracker is doing, where that takes long.
         refused: Where the event ends that was refused last, and how often it was.
         aside: The events that were set aside, by the offset behind each.
     """
@@ -57,6 +64,7 @@ class Cursor(msgspec.Struct, frozen=True):
     offset: int = 0
     state: dict[str, Scalar] = {}
     error: str | None = None
+    progress: str | None = None
     refused: tuple[int, int] = (0, 0)
     aside: tuple[int, ...] = ()
 
@@ -114,10 +122,20 @@ def dispatch(hooks: TrialEvents, trial: TrialRecord | None, event: Event) -> Tri
             hooks.metrics_logged(trial=trial, metrics=metrics, step=event.step, epoch=event.epoch, time=event.time)
         case TrialStarted():
             hooks.trial_started(trial=trial)
+        case TrialResumed():
+            hooks.trial_resumed(trial=trial)
         case ParamsLogged():
             hooks.params_logged(trial=trial, params=event.params)
         case ArtifactLogged():
-            hooks.artifact_logged(trial=trial, artifact=event.artifact())
+            artifact = event.artifact()
+            if artifact.path.exists():  # else it was removed, or replaced, since then
+                hooks.artifact_logged(trial=trial, artifact=artifact)
+        case ArtifactRemoved():
+            hooks.artifact_removed(trial=trial, artifact=event.artifact())
+        case TagsLogged():
+            hooks.tags_logged(trial=trial, tags=event.tags)
+        case NoteLogged():
+            hooks.note_logged(trial=trial, note=event.note)
         case TrialFinished():
             hooks.trial_finished(trial=trial)
         case StopRequested():
@@ -221,7 +239,7 @@ class Projection:
         event, offset = self._sending or self._batch[0]
         last, times = self._cursor.refused
         times = times + 1 if last == offset else 1
-        if times < STRIKES or not isinstance(event, MetricsLogged | ParamsLogged | ArtifactLogged):
+        if times < STRIKES or isinstance(event, _ENDS):
             self._save(refused=(offset, times))
             return False
         line = {
@@ -235,9 +253,9 @@ class Projection:
         log.error("tracker %s refused an event: %s; it is set aside in %s", self._delivery.name, error, file.name)
         return True
 
-    def note(self, error: str) -> None:
-        """Keep, beside the cursor, why nothing moves: what a watcher saw while a call did not return."""
-        self._save(error=error)
+    def note(self, *, error: str | None = None, progress: str | None = None) -> None:
+        """Keep, beside the cursor, why nothing moves, or what the tracker is doing: a call has not returned yet."""
+        self._save(error=error, progress=progress)
 
     def deliver_or_report(self) -> bool:
         """Deliver where nobody tries again by itself: a failure is logged, once as long as it stays the same."""
@@ -275,7 +293,7 @@ class Projection:
         state: Mapping[str, Scalar] = {}
         if self._record is not None:
             state = self._delivery.tracker.flush(self._record)
-        self._save(offset=offset, state=dict(state), error=None)
+        self._save(offset=offset, state=dict(state), error=None, progress=None)
 
     def _save(self, **changes: object) -> None:
         self._file.parent.mkdir(parents=True, exist_ok=True)

@@ -9,8 +9,9 @@ from pathlib import Path
 import msgspec
 
 from hyperhook.errors import PluginError, UnknownPluginError
-from hyperhook.home import Home, file_name
+from hyperhook.home import Home
 from hyperhook.manager import load_tracker
+from hyperhook.names import file_name
 from hyperhook.parameters import Scalar
 from hyperhook.tracker import Tracker
 

@@ -5,6 +5,7 @@
     HyperhookError
     ├── SpaceError (ValueError)        a parameter, a space or a set of params that cannot be
     ├── MetricError (ValueError)       a metric's name, value or step that cannot be logged
+    ├── ArtifactError (ValueError)     a file, an image, a figure, a table, a text or a tag that cannot be logged
     ├── ObjectiveError (ValueError)    a trial that gives no value to search with
     │   └── NotFiniteError             its value is NaN or infinite: the training diverged
     ├── PluginError                    a plugin that cannot be used
@@ -25,6 +26,7 @@ Each message says what was wrong, what was found, what was expected, and how to 
 from __future__ import annotations
 
 __all__ = [
+    "ArtifactError",
     "EmptyStudyError",
     "HookError",
     "HyperhookError",
@@ -54,6 +56,10 @@ class SpaceError(HyperhookError, ValueError):
 
 class MetricError(HyperhookError, ValueError):
     """A metric's name, value or step that cannot be logged."""
+
+
+class ArtifactError(HyperhookError, ValueError):
+    """A file, an image, a figure, a table, a text or a tag that cannot be logged."""
 
 
 class ObjectiveError(HyperhookError, ValueError):

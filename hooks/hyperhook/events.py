@@ -24,13 +24,17 @@ from hyperhook.space import Space
 __all__ = [
     "SCHEMA",
     "ArtifactLogged",
+    "ArtifactRemoved",
     "Event",
     "MetricsLogged",
+    "NoteLogged",
     "ParamsLogged",
     "StopRequested",
     "StudyFinished",
     "StudyStarted",
+    "TagsLogged",
     "TrialFinished",
+    "TrialResumed",
     "TrialStarted",
     "decode",
     "encode",
@@ -39,7 +43,7 @@ __all__ = [
     "trial_after",
 ]
 
-SCHEMA = 1
+SCHEMA = 2
 
 
 class _Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", omit_defaults=True):
@@ -101,6 +105,10 @@ class TrialStarted(_Event, frozen=True, kw_only=True, tag="trial_started"):
         )
 
 
+class TrialResumed(_Event, frozen=True, kw_only=True, tag="trial_resumed"):
+    """A trial that had ended goes on."""
+
+
 class ParamsLogged(_Event, frozen=True, kw_only=True, tag="params_logged"):
     """Params became known after the trial began, such as a model's own hyperparameters."""
 
@@ -119,19 +127,40 @@ class MetricsLogged(_Event, frozen=True, kw_only=True, tag="metrics_logged"):
         return {name: float(value) for name, value in self.metrics.items()}
 
 
-class ArtifactLogged(_Event, frozen=True, kw_only=True, tag="artifact_logged"):
-    """A file became part of the trial."""
-
+class _ArtifactEvent(_Event, frozen=True, kw_only=True):
     path: str
     name: str
+    place: str = ""
     kind: ArtifactKind = "file"
     step: int | None = None
     score: float | str | None = None
+    aliases: tuple[str, ...] = ()
 
     def artifact(self) -> Artifact:
         """Return the file as hooks receive it."""
         score = None if self.score is None else float(self.score)
-        return Artifact(Path(self.path), self.name, self.kind, self.step, score)
+        place = self.place or self.name
+        return Artifact(Path(self.path), self.name, self.kind, self.step, score, self.aliases, place)
+
+
+class ArtifactLogged(_ArtifactEvent, frozen=True, kw_only=True, tag="artifact_logged"):
+    """A file or folder became part of the trial."""
+
+
+class ArtifactRemoved(_ArtifactEvent, frozen=True, kw_only=True, tag="artifact_removed"):
+    """A file is no longer part of the trial, such as a checkpoint that a better one took the place of."""
+
+
+class TagsLogged(_Event, frozen=True, kw_only=True, tag="tags_logged"):
+    """Labels were put on the trial; one that is there already changes its value."""
+
+    tags: dict[str, str]
+
+
+class NoteLogged(_Event, frozen=True, kw_only=True, tag="note_logged"):
+    """The trial was described in words, in place of what was said before."""
+
+    note: str
 
 
 class StopRequested(_Event, frozen=True, kw_only=True, tag="stop_requested"):
@@ -166,9 +195,13 @@ Event: TypeAlias = (
     StudyStarted
     | StudyFinished
     | TrialStarted
+    | TrialResumed
     | ParamsLogged
     | MetricsLogged
     | ArtifactLogged
+    | ArtifactRemoved
+    | TagsLogged
+    | NoteLogged
     | StopRequested
     | TrialFinished
 )
@@ -211,6 +244,9 @@ def trial_after(trial: TrialRecord | None, event: Event) -> TrialRecord | None:
     """Return a trial as it stands behind an event; None before it began."""
     if isinstance(event, TrialStarted):
         return TrialRecord(event.id, event.number, event.study, event.params, started_time=event.time)
+    if isinstance(event, TrialResumed) and trial is not None:
+        running = TrialState.RUNNING
+        return replace(trial, state=running, value=None, step=None, epoch=None, error=None, finished_time=None)
     if isinstance(event, TrialFinished) and trial is not None:
         return replace(
             trial,

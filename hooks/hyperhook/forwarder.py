@@ -44,7 +44,7 @@ class Pending:
     Attributes:
         tracker: Name of the tracker.
         items: How many trials (and study journals) are on their way.
-        error: Why the last attempt failed; None where it did not.
+        error: Why the last attempt failed, or how far one is that takes long; None where there is nothing to say.
     """
 
     tracker: str
@@ -58,9 +58,9 @@ def pending(home: Home, study: str, trackers: Mapping[str, Tracker]) -> list[Pen
     for name in trackers:
         items = [item for item in home.posted(study, name) if not home.alive(item).is_held()]
         cursors = (load_cursor(home.cursor(study, item, name)) for item in items)
-        error = next((cursor.error for cursor in cursors if cursor.error), None)
+        remarks = [cursor.error or cursor.progress for cursor in cursors]
         if items:
-            rows.append(Pending(name, len(items), error))
+            rows.append(Pending(name, len(items), next(filter(None, remarks), None)))
     return rows
 
 

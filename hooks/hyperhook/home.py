@@ -19,14 +19,14 @@ from __future__ import annotations
 
 import errno
 import fcntl
-import hashlib
 import os
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from urllib.parse import quote, unquote
+from urllib.parse import unquote
 
 from hyperhook.errors import StoreError
+from hyperhook.names import file_name
 
 __all__ = ["Home", "Lock"]
 
@@ -204,13 +204,3 @@ class Home:
     def delivered(self, study: str, tracker: str, item: str) -> None:
         """Take the mark off an item that has arrived whole."""
         (self.outbox(study, tracker) / item).unlink(missing_ok=True)
-
-
-def file_name(name: str) -> str:
-    """Return a name as one harmless path part: reversible for short names, distinct for all."""
-    quoted = quote(name, safe=" ")
-    if quoted.strip(".") == "":
-        quoted = quoted.replace(".", "%2E") or "%"
-    if len(quoted) > 150:
-        quoted = f"{quoted[:100]}-{hashlib.sha256(name.encode()).hexdigest()[:16]}"
-    return quoted

@@ -61,6 +61,32 @@ class TrialEvents:
         """
 
     @hookspec
+    def trial_resumed(self, trial: TrialRecord) -> None:
+        """A trial that had ended goes on.
+
+        Args:
+            trial: The trial, RUNNING again, with the params that it began with.
+
+        Called: after the store took it as RUNNING, before the training function sees it.
+        How often: once each time that the trial is resumed.
+        Where: plugins in the training process, in the thread that resumed it; trackers in the forwarder.
+        If it raises: it is reported once, with the plugin's name; training and other plugins go on.
+        """
+
+    @hookspec
+    def trial_opened(self, trial: Trial) -> None:
+        """A trial is about to run here: the live handle, to log into.
+
+        Args:
+            trial: The live trial.
+
+        Called: after `trial_started` or `trial_resumed`, before the training function sees the trial.
+        How often: once per trial that this process runs or resumes.
+        Where: plugins in the training process, in the thread that asked; trackers never.
+        If it raises: it is reported once, with the plugin's name; training and other plugins go on.
+        """
+
+    @hookspec
     def params_logged(self, trial: TrialRecord, params: Mapping[str, Scalar]) -> None:
         """Params became known after the trial began, such as a model's own hyperparameters.
 
@@ -99,10 +125,52 @@ class TrialEvents:
 
         Args:
             trial: The trial, as it started.
-            artifact: Where the file lies, its name, its kind, its step and score.
+            artifact: Where the file lies, its name, its kind, its step, score and aliases.
 
-        Called: after the file was there and the fact was journalled.
-        How often: once per file; again when a checkpoint of the same path was written anew.
+        Called: after the file was there and the fact was journalled; in the forwarder, if it is still there.
+        How often: once per file; again when one of the same kind, name and step took its place.
+        Where: plugins in the training process, in the thread that logged; trackers in the forwarder.
+        If it raises: it is reported once, with the plugin's name; training and other plugins go on.
+        """
+
+    @hookspec
+    def artifact_removed(self, trial: TrialRecord, artifact: Artifact) -> None:
+        """A file is no longer part of the trial, such as a checkpoint that a better one took the place of.
+
+        Args:
+            trial: The trial, as it started.
+            artifact: Its name, its kind, its place; there is nothing at its path. A tracker may never have heard of it.
+
+        Called: after the file was deleted and the fact was journalled.
+        How often: once per file that was removed.
+        Where: plugins in the training process, in the thread that removed it; trackers in the forwarder.
+        If it raises: it is reported once, with the plugin's name; training and other plugins go on.
+        """
+
+    @hookspec
+    def tags_logged(self, trial: TrialRecord, tags: Mapping[str, str]) -> None:
+        """Labels were put on the trial.
+
+        Args:
+            trial: The trial, as it started.
+            tags: Names and values, the new and the changed ones.
+
+        Called: after they were journalled.
+        How often: once per call of ``Trial.log_tags``.
+        Where: plugins in the training process, in the thread that logged; trackers in the forwarder.
+        If it raises: it is reported once, with the plugin's name; training and other plugins go on.
+        """
+
+    @hookspec
+    def note_logged(self, trial: TrialRecord, note: str) -> None:
+        """The trial was described in words.
+
+        Args:
+            trial: The trial, as it started.
+            note: The words, in place of those that were there before.
+
+        Called: after they were journalled.
+        How often: once per call of ``Trial.log_note``.
         Where: plugins in the training process, in the thread that logged; trackers in the forwarder.
         If it raises: it is reported once, with the plugin's name; training and other plugins go on.
         """

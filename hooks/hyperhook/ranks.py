@@ -97,6 +97,12 @@ class Silence:
     def emit(self, trial: TrialRecord, event: object) -> None:
         """Drop an event."""
 
+    def store(self, place: str, write: object) -> None:
+        """Write no file."""
+
+    def discard(self, place: str) -> None:
+        """Delete no file."""
+
     def should_stop(self, trial: TrialRecord, last: Point | None) -> bool:
         """Go on."""
         return False

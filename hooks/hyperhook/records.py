@@ -14,7 +14,7 @@ from hyperhook.space import Space
 
 __all__ = ["Artifact", "ArtifactKind", "StudyRecord", "TrialRecord", "TrialState"]
 
-ArtifactKind = Literal["file", "checkpoint"]
+ArtifactKind = Literal["file", "checkpoint", "image", "figure", "table", "text"]
 
 
 class TrialState(StrEnum):
@@ -107,14 +107,19 @@ class StudyRecord:
 
 @dataclass(frozen=True, slots=True)
 class Artifact:
-    """A file of a trial.
+    """A file or folder of a trial, kept in the trial's own folder.
 
     Attributes:
-        path: Where the file lies.
-        name: What to call it in a tracker; a relative path with ``/``.
-        kind: ``"checkpoint"`` for a model's weights, else ``"file"``.
+        path: Where it lies.
+        name: What the user calls it; a relative path with ``/``. Another one of the same kind and name (and step, where
+            it is neither a file nor a checkpoint) takes its place.
+        kind: ``"checkpoint"`` for a model's weights, ``"image"`` (PNG or what the user gave), ``"figure"`` (PNG, or
+            HTML from plotly), ``"table"`` (JSON with ``columns`` and ``data``), ``"text"``, else ``"file"``.
         step: The trainer's global step (0-based) that it belongs to.
         score: For a checkpoint, the value of the metric that it was kept for.
+        aliases: Names that are from now on this one's, and no other's: ``"best"``, ``"last"``.
+        place: Where it lies below the trial's folder of artifacts, such as ``images/samples/00000020.png``: made of
+            characters that any file system takes, and the same for what takes its place. Trackers may use it as it is.
     """
 
     path: Path
@@ -122,3 +127,5 @@ class Artifact:
     kind: ArtifactKind = "file"
     step: int | None = None
     score: float | None = None
+    aliases: tuple[str, ...] = ()
+    place: str = ""

@@ -20,7 +20,7 @@ class TrackerStatus:
         delivered: How many trials it has whole.
         pending: How many trials are on their way, running ones included.
         aside: How many events it refused for good.
-        error: Why the last attempt failed; None where none did.
+        error: Why the last attempt failed, or how far one is that takes long; None where there is nothing to say.
     """
 
     tracker: str
@@ -49,5 +49,5 @@ def _status(home: Home, study: StudyRecord, tracker: str) -> TrackerStatus:
         delivered=len(cursors.keys() - posted),
         pending=len(files.keys() & posted),
         aside=sum(len(cursor.aside) for cursor in cursors.values()),
-        error=next((cursor.error for cursor in cursors.values() if cursor.error), None),
+        error=next(filter(None, (cursor.error or cursor.progress for cursor in cursors.values())), None),
     )

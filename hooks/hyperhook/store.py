@@ -255,6 +255,22 @@ class Store:
                 return None
             return _trial(connection.execute(trials.select().where(trials.c.id == trial_id)).one())
 
+    def reopen(self, trial_id: str) -> TrialRecord | None:
+        """Make a trial that ended a RUNNING one again, atomically.
+
+        Returns:
+            The trial, without value and error; None where it runs, or was never there.
+        """
+        trials = self._tables.trials
+        ends = [state.value for state in TrialState if state.is_finished]
+        blank = dict.fromkeys(("value", "step", "epoch", "error", "finished_time"))
+        with self._transaction() as connection:
+            where = (trials.c.id == trial_id) & trials.c.state.in_(ends)
+            again = trials.update().where(where).values(state=TrialState.RUNNING.value, **blank)
+            if connection.execute(again).rowcount == 0:
+                return None
+            return _trial(connection.execute(trials.select().where(trials.c.id == trial_id)).one())
+
     def trial(self, trial_id: str) -> TrialRecord | None:
         """Return a trial; None where there is none of that id."""
         trials = self._tables.trials

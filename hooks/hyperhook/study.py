@@ -27,7 +27,7 @@ from hyperhook.events import StudyFinished, StudyStarted, text
 from hyperhook.executor import ThisProcess
 from hyperhook.export import point_table, to_dataframe, trial_table
 from hyperhook.home import Home
-from hyperhook.journal import read
+from hyperhook.journal import Journal, read
 from hyperhook.manager import Manager, load_plugin, load_trackers
 from hyperhook.objective import Objective, Point, as_value
 from hyperhook.outlet import Outlet
@@ -249,13 +249,62 @@ class Study:
         if begun is None:
             return None
         self._launch.count()
-        trial, journal = begun
+        handle = self._handle(*begun)
+        self._manager.events.trial_started(trial=handle.record)
+        return self._opened(handle)
+
+    def resume(self, trial: int | str, *, fork: bool = False) -> Trial:
+        """Go on with a trial that ended: in the same run of every tracker.
+
+        What it logs again, at steps that it had logged before, is passed over, so that nothing is doubled. Its params
+        are those that it began with.
+
+        Args:
+            trial: Its number in the study, or its id.
+            fork: Start another trial with the same params instead, with the tag ``parent``: the name of this one.
+
+        Returns:
+            The RUNNING trial; end it by `tell`.
+
+        Raises:
+            StudyError: There is no such trial here.
+            TrialStateError: It is running.
+
+        Example:
+            >>> trial = study.resume(3)  # doctest: +SKIP
+            >>> trainer.fit(model, ckpt_path="last.ckpt")  # doctest: +SKIP
+        """
+        found = next((known for known in self.trials if trial in (known.number, known.id)), None)
+        if found is None:
+            raise StudyError(f"resume: study {self.name!r} has no trial {trial!r}; it has {len(self.trials)} trials")
+        self._begin()
+        if fork:
+            forked = self._workspace.begin(self.name, found.params, self._outlet.trackers)
+            assert forked is not None  # only a budget refuses
+            handle = self._handle(*forked)
+            self._manager.events.trial_started(trial=handle.record)
+            self._opened(handle).log_tags({"parent": found.name})
+            return handle
+        resumed = self._workspace.resume(found, self._outlet.trackers)
+        if resumed is None:
+            raise TrialStateError(f"resume: trial {found.name!r} is running; wait for its end, or use fork=True")
+        handle = self._handle(*resumed)
+        handle.go_on(event for event, _ in read(self._workspace.journal_path(found.id)))
+        self._manager.events.trial_resumed(trial=handle.record)
+        return self._opened(handle)
+
+    def _handle(self, trial: TrialRecord, journal: Journal) -> Trial:
+        """Return the live handle of a trial that was begun or resumed here."""
         inline = self._outlet.open(trial.id)
         channel = Channel(journal, self._manager, partial(self._workspace.store.study, self.name), inline)
         self._channels[trial.id] = channel
-        self._manager.events.trial_started(trial=trial)
-        channel.deliver()
         return Trial(trial, channel, objective=self.objective)
+
+    def _opened(self, handle: Trial) -> Trial:
+        """Let trackers and plugins see a handle before anybody uses it."""
+        self._channels[handle.id].deliver()
+        self._manager.events.trial_opened(trial=handle)
+        return handle
 
     def tell(
         self, trial: Trial, value: object = None, *, state: TrialState | None = None, error: str | None = None
@@ -284,6 +333,7 @@ class Study:
         channel = self._channels.get(trial.id)
         if trial.record.state.is_finished or channel is None:
             raise TrialStateError(f"tell: trial {trial.record.name!r} has ended already, as {trial.record.state}")
+        trial.flush()
         if channel.journal.grew_elsewhere:
             trial.catch_up(event for event, _ in read(channel.journal.path))
         state = state or (TrialState.PRUNED if trial.stop_requested else TrialState.COMPLETE)
@@ -323,14 +373,18 @@ class Study:
             return record
 
     @contextmanager
-    def trial(self) -> Iterator[Trial]:
-        """Start a trial, and end it properly whatever happens inside.
+    def trial(self, *, resume: int | str | None = None, fork: bool = False) -> Iterator[Trial]:
+        """Start a trial, or go on with one, and end it properly whatever happens inside.
+
+        Args:
+            resume: Go on with this one; see `resume`.
+            fork: See `resume`.
 
         Example:
             >>> with study.trial() as trial:  # doctest: +SKIP
             ...     trial.log({"val_acc": evaluate(**trial.params)})
         """
-        trial = self.ask()
+        trial = self.ask() if resume is None else self.resume(resume, fork=fork)
         with self._ending(trial), running(trial):
             yield trial
         if not trial.record.state.is_finished:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from hyperhook.hookspecs import hookimpl
 from hyperhook.parameters import Scalar
 from hyperhook.records import Artifact, StudyRecord, TrialRecord
+from hyperhook.trial import Trial
 
 __all__ = ["Call", "RecordingPlugin"]
 
@@ -35,7 +36,7 @@ class RecordingPlugin:
         >>> with study.trial() as trial:  # doctest: +SKIP
         ...     trial.log({"loss": 0.5})
         >>> recorder.hooks()  # doctest: +SKIP
-        ['study_started', 'trial_started', 'metrics_logged', 'trial_finished']
+        ['study_started', 'trial_started', 'trial_opened', 'metrics_logged', 'trial_finished']
     """
 
     calls: list[Call] = field(default_factory=list)
@@ -64,6 +65,16 @@ class RecordingPlugin:
         self._keep("trial_started", trial=trial)
 
     @hookimpl
+    def trial_resumed(self, trial: TrialRecord) -> None:
+        """Keep the call."""
+        self._keep("trial_resumed", trial=trial)
+
+    @hookimpl
+    def trial_opened(self, trial: Trial) -> None:
+        """Keep the call."""
+        self._keep("trial_opened", trial=trial)
+
+    @hookimpl
     def params_logged(self, trial: TrialRecord, params: Mapping[str, Scalar]) -> None:
         """Keep the call."""
         self._keep("params_logged", trial=trial, params=dict(params))
@@ -79,6 +90,21 @@ class RecordingPlugin:
     def artifact_logged(self, trial: TrialRecord, artifact: Artifact) -> None:
         """Keep the call."""
         self._keep("artifact_logged", trial=trial, artifact=artifact)
+
+    @hookimpl
+    def artifact_removed(self, trial: TrialRecord, artifact: Artifact) -> None:
+        """Keep the call."""
+        self._keep("artifact_removed", trial=trial, artifact=artifact)
+
+    @hookimpl
+    def tags_logged(self, trial: TrialRecord, tags: Mapping[str, str]) -> None:
+        """Keep the call."""
+        self._keep("tags_logged", trial=trial, tags=dict(tags))
+
+    @hookimpl
+    def note_logged(self, trial: TrialRecord, note: str) -> None:
+        """Keep the call."""
+        self._keep("note_logged", trial=trial, note=note)
 
     @hookimpl
     def trial_finished(self, trial: TrialRecord) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import ClassVar
 
 from hyperhook.parameters import Scalar
@@ -43,6 +43,21 @@ class Tracker:
 
     batch_size: ClassVar[int] = 1000
     """How many events the forwarder sends, at the most, before it calls `flush`."""
+
+    on_moved: Callable[[str], None] | None = None
+    """Who hears of `moved`; set by the forwarder."""
+
+    def moved(self, progress: str) -> None:
+        """Say that a call that takes long, such as an upload, still moves: call it as often as you like.
+
+        Without it, a call that does not return for a minute is reported, and after five it is given up when the
+        forwarder would otherwise end.
+
+        Args:
+            progress: What is shown to the user, such as ``"last.ckpt: 40 of 200 MB"``.
+        """
+        if self.on_moved is not None:
+            self.on_moved(progress)
 
     def flush(self, trial: TrialRecord) -> Mapping[str, Scalar]:
         """Make durable what was sent of a trial; return what `resume` needs to go on from here.

@@ -3,37 +3,67 @@
 from __future__ import annotations
 
 import math
-import numbers
-import os
+import threading
 import time
+from collections import deque
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import replace
-from pathlib import Path
-from typing import Protocol, SupportsFloat, get_args
+from dataclasses import dataclass, replace
+from typing import Any, SupportsFloat
 
+from hyperhook.artifacts import ArtifactLog
 from hyperhook.errors import MetricError, TrialStateError
-from hyperhook.events import ArtifactLogged, Event, MetricsLogged, ParamsLogged, StopRequested, finite, text
-from hyperhook.objective import Curve, Objective, Point
-from hyperhook.parameters import Scalar, plain
-from hyperhook.records import ArtifactKind, TrialRecord
+from hyperhook.events import (
+    Event,
+    MetricsLogged,
+    NoteLogged,
+    ParamsLogged,
+    StopRequested,
+    TagsLogged,
+    finite,
+)
+from hyperhook.objective import Curve, Objective
+from hyperhook.parameters import Scalar
+from hyperhook.records import TrialRecord
+from hyperhook.sink import Sink
+from hyperhook.transfer import Transfer, is_away, start
+from hyperhook.values import (
+    LONGEST_NAME,
+    MOST_METRICS,
+    as_count,
+    as_float,
+    as_name,
+    as_tags,
+    as_text,
+    brief,
+    flatten,
+)
 
-__all__ = ["Sink", "Trial", "current_trial"]
+__all__ = ["Trial", "current_trial"]
+
+_MOST_WAITING = 1_000
+"""How many calls may wait for their values before the oldest is waited for."""
 
 
-class Sink(Protocol):
-    """Where a trial's events go, and who decides whether it should stop."""
+@dataclass(slots=True)
+class _Waiting:
+    """A call of `Trial.log` that is not journalled yet: its values, or those of a call before it, are on their way."""
 
-    def emit(self, trial: TrialRecord, event: Event) -> None:
-        """Journal an event, then tell the listeners."""
+    time: float
+    values: dict[str, Any]
+    step: int
+    epoch: int | None
+    transfer: Transfer | None
 
-    def should_stop(self, trial: TrialRecord, last: Point | None) -> bool:
-        """Ask the pruners."""
-        ...
+    def is_ready(self) -> bool:
+        return self.transfer is None or self.transfer.has_arrived
+
+    def take(self) -> dict[str, float]:
+        return self.values if self.transfer is None else self.values | self.transfer.take()
 
 
-class Trial:
+class Trial(ArtifactLog):
     """One training run with one set of params.
 
     Studies make trials; training functions use them.
@@ -61,6 +91,9 @@ class Trial:
         self._known_params: dict[str, Scalar] = dict(record.params)
         self._next_step = 0
         self._stop_requested = False
+        self._recorded: dict[str, int] = {}
+        self._waiting: deque[_Waiting] = deque()
+        self._turn = threading.RLock()
         self.curve = Curve(objective)
 
     def __repr__(self) -> str:
@@ -87,6 +120,11 @@ class Trial:
         return self._record
 
     @property
+    def last_step(self) -> int | None:
+        """The step that was logged last; None before the first."""
+        return self._next_step - 1 if self._next_step else None
+
+    @property
     def emits(self) -> bool:
         """Whether this handle logs; False on the silent ranks of a distributed run."""
         return self._emits
@@ -99,14 +137,22 @@ class Trial:
     def log(self, metrics: Mapping[str, SupportsFloat], *, step: int | None = None, epoch: int | None = None) -> None:
         """Log metrics, all at one step. When this returns, they survive whatever happens to the process.
 
+        In a trial that was resumed, a metric at a step that it had logged before is passed over: what is trained again
+        is not doubled.
+
+        CUDA tensors are not waited for: they are copied while the device works on, and journalled, in order, once they
+        have arrived: with a later call, and at the latest by `flush`, when the trial ends, or when a decision is asked
+        for.
+
         Args:
-            metrics: Names and values; a value is anything with one number in it (float, NumPy scalar, tensor of one
-                element). NaN and infinities are kept.
+            metrics: Names (10,000 characters at the most) and values, 5,000 at the most; a value is anything with one
+                number in it (float, NumPy scalar, tensor of one element). NaN and infinities are kept.
             step: The trainer's global step, from 0; by default the one behind the last.
             epoch: The trainer's epoch, from 0.
 
         Raises:
-            MetricError: A name is no string, a value no number, a step or epoch no int from 0. Nothing is logged.
+            MetricError: A name is no string or too long, a value no number, a step or epoch no int from 0, or there are
+                too many. Nothing is logged.
             TrialStateError: The trial has ended.
 
         Example:
@@ -118,23 +164,55 @@ class Trial:
         if step is None:
             step = self._next_step
         elif type(step) is not int or step < 0:
-            step = _as_count("step", step)
+            step = as_count("step", step)
         if epoch is not None and type(epoch) is not int:
-            epoch = _as_count("epoch", epoch)
+            epoch = as_count("epoch", epoch)
         if not isinstance(metrics, Mapping):
-            raise MetricError(f"log: expected names and numbers, as in {{'loss': 0.5}}, got {metrics!r}")
-        values: dict[str, float] = {}
+            raise MetricError(f"log: expected names and numbers, as in {{'loss': 0.5}}, got {brief(metrics)}")
+        if len(metrics) > MOST_METRICS:
+            raise MetricError(
+                f"log: one call may log {MOST_METRICS} metrics, got {len(metrics)}; use several with the same step"
+            )
+        values: dict[str, Any] = {}
+        away: dict[str, Any] = {}
+        if self._recorded:
+            metrics = {name: value for name, value in metrics.items() if self._recorded.get(name, -1) < step}
         for name, value in metrics.items():
-            if type(value) is float and type(name) is str and name:
+            if type(value) is float and type(name) is str and 0 < len(name) <= LONGEST_NAME:
                 values[name] = value
+            elif is_away(value):
+                values[as_name(name)] = away[name] = value
             else:
-                values[_as_name(name)] = _as_float(name, value)
+                values[as_name(name)] = as_float(name, value)
         if not values:
             return
-        encoded = {name: value if math.isfinite(value) else finite(value) for name, value in values.items()}
-        self._sink.emit(self._record, MetricsLogged(time=time.time(), metrics=encoded, step=step, epoch=epoch))
-        self.curve.add(values.items(), step, epoch)
         self._next_step = step + 1
+        if away or self._waiting:
+            self._wait(values, _sent(away), step, epoch)
+        else:
+            self._write(time.time(), values, step, epoch)
+
+    def flush(self) -> None:
+        """Journal what is on its way from an accelerator; waits for it."""
+        with self._turn:
+            while self._waiting:
+                self._write_first()
+
+    def _wait(self, values: dict[str, Any], transfer: Transfer | None, step: int, epoch: int | None) -> None:
+        """Keep a call until its values are there, and journal those whose values are, in the order of the calls."""
+        with self._turn:
+            self._waiting.append(_Waiting(time.time(), values, step, epoch, transfer))
+            while self._waiting and (self._waiting[0].is_ready() or len(self._waiting) > _MOST_WAITING):
+                self._write_first()
+
+    def _write_first(self) -> None:
+        first = self._waiting.popleft()
+        self._write(first.time, first.take(), first.step, first.epoch)
+
+    def _write(self, when: float, values: dict[str, float], step: int, epoch: int | None) -> None:
+        encoded = {name: value if math.isfinite(value) else finite(value) for name, value in values.items()}
+        self._sink.emit(self._record, MetricsLogged(time=when, metrics=encoded, step=step, epoch=epoch))
+        self.curve.add(values.items(), step, epoch)
 
     def log_params(self, params: Mapping[str, object]) -> None:
         """Record params that became known after the trial began; nested mappings become names with ``/``.
@@ -143,7 +221,8 @@ class Trial:
         and the new one is recorded below ``logged/``, so that no backend sees a param change.
 
         Args:
-            params: Names and values; what is no string, number, boolean or None is recorded as its text.
+            params: Names and values; what is no string, number, boolean or None is recorded as its text, and one of
+                more than 100,000 characters is cut.
 
         Raises:
             TrialStateError: The trial has ended.
@@ -152,7 +231,7 @@ class Trial:
             return
         self._check_running("log_params")
         new: dict[str, Scalar] = {}
-        for name, value in _flatten(params):
+        for name, value in flatten(params):
             if name in self._known_params and self._known_params[name] != value:
                 name = f"logged/{name}"
             if name not in self._known_params:
@@ -160,53 +239,39 @@ class Trial:
         if new:
             self._sink.emit(self._record, ParamsLogged(time=time.time(), params=new))
 
-    def log_artifact(
-        self,
-        path: str | os.PathLike[str],
-        *,
-        name: str | None = None,
-        kind: ArtifactKind = "file",
-        step: int | None = None,
-        score: float | None = None,
-    ) -> None:
-        """Make an existing file part of the trial.
+    def log_tags(self, tags: Mapping[str, object]) -> None:
+        """Put labels on the trial; one that is there already changes its value.
 
         Args:
-            path: The file.
-            name: What trackers call it; by default the file's name.
-            kind: ``"checkpoint"`` for a model's weights, else ``"file"``.
-            step: The trainer's global step that it belongs to, from 0.
-            score: For a checkpoint, the value of the metric that it was kept for.
+            tags: Names and values; values are recorded as texts of 100,000 characters at the most.
 
         Raises:
-            FileNotFoundError: There is no such file.
-            MetricError: The kind is neither of these, the step no int from 0, or the score no number.
+            ArtifactError: A name is no string, or a text is too long.
             TrialStateError: The trial has ended.
         """
-        if not self._emits:
-            return
-        self._check_running("log_artifact")
-        file = Path(path).absolute()
-        if not file.exists():
-            raise FileNotFoundError(f"log_artifact: there is no file {str(file)!r}; log it after it was written")
-        if kind not in get_args(ArtifactKind):
-            raise MetricError(f"log_artifact: kind must be 'file' or 'checkpoint', got {kind!r}")
-        self._sink.emit(
-            self._record,
-            ArtifactLogged(
-                time=time.time(),
-                path=str(file),
-                name=str(name or file.name),
-                kind=kind,
-                step=None if step is None else _as_count("step", step),
-                score=None if score is None else finite(_as_float("score", score)),
-            ),
-        )
+        if self._is_heard("log_tags"):
+            found = as_tags(tags)
+            if found:
+                self._sink.emit(self._record, TagsLogged(time=time.time(), tags=found))
+
+    def log_note(self, note: str) -> None:
+        """Describe the trial in words (Markdown), in place of what was said before.
+
+        Args:
+            note: The words, 100,000 characters at the most.
+
+        Raises:
+            ArtifactError: It is too long.
+            TrialStateError: The trial has ended.
+        """
+        if self._is_heard("log_note"):
+            self._sink.emit(self._record, NoteLogged(time=time.time(), note=as_text("log_note", note)))
 
     @property
     def should_stop(self) -> bool:
         """Whether a pruner wants the trial to end now. Once True it stays True, and the trial ends as PRUNED."""
         if self._emits and not self._stop_requested and not self._record.state.is_finished:
+            self.flush()
             last = self.curve.last
             self._stop_requested = self._sink.should_stop(self._so_far(), last)
             if self._stop_requested:
@@ -216,6 +281,19 @@ class Trial:
     def ended(self, record: TrialRecord) -> None:
         """Take over the record that the trial ended with; called by the study."""
         self._record = record
+
+    def go_on(self, events: Iterator[Event]) -> None:
+        """Stand behind what a trial that is resumed has logged; called by the study."""
+        self.catch_up(self._noted(events))
+        self._stop_requested = False
+
+    def _noted(self, events: Iterator[Event]) -> Iterator[Event]:
+        """Pass events on; keep the last step of each metric."""
+        for event in events:
+            if isinstance(event, MetricsLogged):
+                for name in event.metrics:
+                    self._recorded[name] = max(event.step, self._recorded.get(name, -1))
+            yield event
 
     def catch_up(self, events: Iterator[Event]) -> None:
         """Rebuild what this handle knows from the whole journal, after another process wrote to it."""
@@ -229,11 +307,25 @@ class Trial:
             elif isinstance(event, StopRequested):
                 self._stop_requested = True
 
+    def __getstate__(self) -> dict[str, Any]:
+        self.flush()
+        return {name: value for name, value in vars(self).items() if name != "_turn"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state, _turn=threading.RLock())
+
     def _so_far(self) -> TrialRecord:
         point = self.curve.best if self.curve.objective and self.curve.objective.reduce == "best" else self.curve.last
         if point is None:
             return self._record
         return replace(self._record, value=point.value, step=point.step, epoch=point.epoch)
+
+    def _is_heard(self, what: str) -> bool:
+        """Tell whether this handle logs; what is on its way comes first."""
+        if self._emits:
+            self._check_running(what)
+            self.flush()
+        return self._emits
 
     def _check_running(self, what: str) -> None:
         if self._record.state.is_finished:
@@ -260,37 +352,9 @@ def running(trial: Trial) -> Iterator[Trial]:
         _current.reset(token)
 
 
-def _as_name(name: object) -> str:
-    if isinstance(name, str) and name:
-        return str(name)
-    raise MetricError(f"log: names must be non-empty strings, got {name!r}")
-
-
-def _as_float(name: str, value: object) -> float:
-    if isinstance(value, str | bytes) or not isinstance(value, SupportsFloat):
-        raise MetricError(f"log: metric {name!r} got {value!r} ({type(value).__name__}), expected a number")
-    try:
-        return float(value)
-    except (TypeError, ValueError, OverflowError, RuntimeError) as error:
-        raise MetricError(
-            f"log: metric {name!r} got a {type(value).__name__} that is not one number ({error})"
-        ) from None
-
-
-def _as_count(what: str, count: object) -> int:
-    if isinstance(count, numbers.Integral) and not isinstance(count, bool) and int(count) >= 0:
-        return int(count)
-    raise MetricError(f"{what}: expected an int from 0, got {count!r} ({type(count).__name__})")
-
-
-def _flatten(params: Mapping[str, object], prefix: str = "") -> Iterator[tuple[str, Scalar]]:
-    for key, value in params.items():
-        name = f"{prefix}{text(key)}"
-        if isinstance(value, Mapping) and value:
-            yield from _flatten(value, f"{name}/")
-        elif isinstance(value, float) and not math.isfinite(value):
-            yield name, str(value)
-        elif value is None or isinstance(value, int | float | bool):
-            yield name, plain(value)
-        else:
-            yield name, text(plain(value) if isinstance(value, str) else value)
+def _sent(away: Mapping[str, Any]) -> Transfer | None:
+    """Send values off that are on an accelerator."""
+    for name, value in away.items():
+        if value.numel() != 1:
+            raise MetricError(f"log: metric {name!r} got a tensor of shape {tuple(value.shape)}, expected one number")
+    return start(away) if away else None

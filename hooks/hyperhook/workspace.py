@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 
-from hyperhook.events import TrialFinished, TrialStarted
+from hyperhook.events import TrialFinished, TrialResumed, TrialStarted, trial_after
 from hyperhook.home import Home
 from hyperhook.journal import Journal, read
 from hyperhook.objective import Point
@@ -88,6 +88,33 @@ class Workspace:
             raise
         return trial, journal
 
+    def resume(self, trial: TrialRecord, trackers: Iterable[str]) -> tuple[TrialRecord, Journal] | None:
+        """Go on with a trial that ended, and mark it as to be delivered.
+
+        Args:
+            trial: The trial.
+            trackers: Names of the trackers that it is for.
+
+        Returns:
+            The trial and its journal; None where a live process runs it.
+        """
+        alive = self.home.alive(trial.id)
+        if not alive.acquire():
+            return None
+        resumed = self.store.reopen(trial.id)
+        if resumed is None:
+            alive.release()
+            return None
+        try:
+            journal = Journal(self.journal_path(trial.id))
+            journal.append(TrialResumed(time=time.time()))
+            for tracker in trackers:
+                self.home.post(trial.study, tracker, trial.id)
+        except BaseException:
+            alive.release()  # half resumed: to be reaped
+            raise
+        return resumed, journal
+
     def end(
         self, trial: TrialRecord, journal: Journal, state: TrialState, point: Point | None, error: str | None
     ) -> TrialRecord | None:
@@ -137,10 +164,12 @@ class Workspace:
 
     def _complete_journal(self, trial: TrialRecord) -> None:
         path = self.journal_path(trial.id)
-        kinds = [type(event) for event, _ in read(path)] if path.exists() else []
+        known: TrialRecord | None = None
+        for event, _ in read(path) if path.exists() else ():
+            known = trial_after(known, event)
         journal = Journal(path)
-        if TrialStarted not in kinds:
+        if known is None:
             journal.append(TrialStarted.of(trial))
-        if TrialFinished not in kinds:
+        if known is None or not known.state.is_finished:
             journal.append(TrialFinished.of(trial))
         journal.close()

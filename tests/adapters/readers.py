@@ -152,6 +152,8 @@ def read_mlflow(uri: str) -> list[Run]:
     for experiment in client.search_experiments():
         for run in client.search_runs([experiment.experiment_id], max_results=10_000):
             tags = run.data.tags
+            if "hyperhook.trial_id" not in tags:
+                continue  # the study's parent run
             scalars = {}
             for key in run.data.metrics:
                 history = sorted(client.get_metric_history(run.info.run_id, key), key=lambda m: m.timestamp)

@@ -61,6 +61,7 @@ def test_a_trial_is_there_whole(tmp_path: Path, forward: Forward, training: Scri
         "step": "11",
         "epoch": "2",
         "error": "",
+        "note": "",
         **{f"param.{name}": str(value) for name, value in script.params.items()},
     }
 
@@ -234,7 +235,7 @@ def test_forwarders_at_the_same_time_lose_no_row_and_a_reader_never_sees_half_a_
         while not done.is_set():
             if table.exists():
                 lines = table.read_text().splitlines()
-                assert {line.count(",") for line in lines} == {10}
+                assert {line.count(",") for line in lines} == {11}
                 seen[len(lines)] += 1
 
     def guarded_watch() -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import gc
-import json
 import math
 import os
 import pickle
@@ -17,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from hyperhook import Artifact, HyperhookError, TrialState
+from hyperhook import HyperhookError, TrialState
 from hyperhook_adapters._offline_file import is_complete, wait_until_complete
 from hyperhook_adapters.wandb import WandB
 
@@ -248,20 +247,6 @@ def test_studies_may_have_any_name(tracker, forward, script, read, tmp_path, stu
 def test_a_metric_called_epoch_takes_the_place_of_ours(tracker, forward, script, rows):
     forward(tracker, script().log({"epoch": 0.25, "loss": 1.0}, 3, 0).end()).send()
     assert rows()[0]["epoch"] == 0.25
-
-
-def test_files_are_named_and_not_uploaded(tracker, forward, script, tmp_path, readers):
-    made = script()
-    best = Artifact(tmp_path / "best.ckpt", "best.ckpt", "checkpoint", 7, 0.75)
-    made.calls.append(("artifact_logged", {"artifact": best}))
-    forward(tracker, made.end()).send()
-    (path,) = (tmp_path / "out").rglob("*.wandb")
-    summary = {}
-    for record in readers.wandb_records(path):
-        if record.HasField("summary"):
-            summary |= {"/".join(item.nested_key) or item.key: item.value_json for item in record.summary.update}
-    about = json.loads(summary["hyperhook/checkpoint/best.ckpt"])
-    assert about == {"path": str(best.path), "step": 7, "score": 0.75}
 
 
 def test_a_trial_that_goes_on_after_its_end_keeps_both_parts(tracker, forward, script, tmp_path, readers):

@@ -14,11 +14,14 @@ from hyperhook.delivery import Cursor, Delivery, Projection, load_cursor
 from hyperhook.errors import HookError, JournalError
 from hyperhook.events import (
     ArtifactLogged,
+    ArtifactRemoved,
     MetricsLogged,
+    NoteLogged,
     ParamsLogged,
     StopRequested,
     StudyFinished,
     StudyStarted,
+    TagsLogged,
     TrialFinished,
     TrialStarted,
 )
@@ -74,6 +77,18 @@ class Book(hh.Tracker):
         self._hear("artifact_logged", artifact)
 
     @hh.hookimpl
+    def artifact_removed(self, artifact: hh.Artifact) -> None:
+        self._hear("artifact_removed", artifact)
+
+    @hh.hookimpl
+    def tags_logged(self, tags: Mapping[str, str]) -> None:
+        self._hear("tags_logged", dict(tags))
+
+    @hh.hookimpl
+    def note_logged(self, note: str) -> None:
+        self._hear("note_logged", note)
+
+    @hh.hookimpl
     def trial_finished(self, trial: TrialRecord) -> None:
         self._hear("trial_finished", trial)
 
@@ -124,9 +139,12 @@ EXPECTED = [
 
 
 def test_every_event_reaches_its_hook_with_what_was_journalled(box: Home, journal: Journal) -> None:
-    artifact = ArtifactLogged(time=3.0, path="/a/w", name="w", kind="checkpoint", step=2, score="inf")
+    artifact = ArtifactLogged(time=3.0, path=__file__, name="w", kind="checkpoint", step=2, score="inf")
+    gone = ArtifactLogged(time=3.0, path="/nowhere/w", name="w2")
+    removed = ArtifactRemoved(time=3.0, path="/nowhere/w", name="w2")
     stop = StopRequested(time=4.0)
     write(journal, TrialStarted.of(TRIAL), ParamsLogged(time=2.0, params={"p": None}), POINTS[1], artifact, stop)
+    write(journal, gone, removed, TagsLogged(time=5.0, tags={"t": "x"}), NoteLogged(time=5.0, note="n"))
     book = Book()
     made = projection(box, book)
     assert not made.deliver()
@@ -137,6 +155,9 @@ def test_every_event_reaches_its_hook_with_what_was_journalled(box: Home, journa
         ("params_logged", {"p": None}),
         EXPECTED[2],
         ("artifact_logged", artifact.artifact()),
+        ("artifact_removed", removed.artifact()),
+        ("tags_logged", {"t": "x"}),
+        ("note_logged", "n"),
         EXPECTED[-1],
     ]
     assert book.calls.count("flush") == 2

@@ -116,12 +116,12 @@ def test_json_that_is_no_event_is_an_error(line: bytes) -> None:
     "line",
     [
         encode(TrialStarted(time=0.0, schema=SCHEMA + 1, id="a", number=0, study="s", params={})),
-        b'{"event":"trial_started","schema":2,"shape":"unknown"}',
-        b'{"event":"of_tomorrow","schema":2}',
+        b'{"event":"trial_started","schema":3,"shape":"unknown"}',
+        b'{"event":"of_tomorrow","schema":3}',
     ],
 )
 def test_a_newer_schema_is_refused_and_says_so(line: bytes) -> None:
-    with pytest.raises(JournalError, match="the journal has schema 2, this hyperhook reads up to 1; update hyperhook"):
+    with pytest.raises(JournalError, match="the journal has schema 3, this hyperhook reads up to 2; update hyperhook"):
         decode(line)
 
 
@@ -168,8 +168,17 @@ def test_a_trial_is_folded_from_its_events() -> None:
 
 def test_an_artifact_comes_back_with_a_score_that_json_lacks() -> None:
     event = ArtifactLogged(
-        time=0.0, path="/a/ü.ckpt", name="best/ü.ckpt", kind="checkpoint", step=3, score=finite(math.inf)
+        time=0.0,
+        path="/a/ü.ckpt",
+        name="best/ü.ckpt",
+        place="checkpoints/best/ü.ckpt",
+        kind="checkpoint",
+        step=3,
+        score=finite(math.inf),
+        aliases=("best",),
     )
     back = decode(encode(event))
     assert isinstance(back, ArtifactLogged)
-    assert back.artifact() == hh.Artifact(Path("/a/ü.ckpt"), "best/ü.ckpt", "checkpoint", 3, math.inf)
+    assert back.artifact() == hh.Artifact(
+        Path("/a/ü.ckpt"), "best/ü.ckpt", "checkpoint", 3, math.inf, ("best",), "checkpoints/best/ü.ckpt"
+    )

@@ -46,7 +46,7 @@ def test_hook_is_typed(hook: str) -> None:
 @pytest.mark.parametrize("hook", [name for name in vars(TrialEvents) if name in HOOKS])
 def test_events_answer_nothing_and_are_past_facts(hook: str) -> None:
     assert inspect.signature(HOOKS[hook]).return_annotation == "None"
-    assert hook.endswith(("_started", "_logged", "_finished"))
+    assert hook.endswith(("_started", "_resumed", "_opened", "_logged", "_removed", "_finished"))
     assert not HOOKS[hook].hyperhook_spec["firstresult"]
 
 

@@ -30,9 +30,14 @@ STUDY = hh.StudyRecord("s", hh.Space({"x": hh.Float(0, 1)}))
 EVENTS: dict[str, dict[str, object]] = {
     "study_started": {"study": STUDY},
     "trial_started": {"trial": TRIAL},
+    "trial_resumed": {"trial": TRIAL},
+    "trial_opened": {"trial": TRIAL},
     "params_logged": {"trial": TRIAL, "params": {"p": 1}},
     "metrics_logged": {"trial": TRIAL, "metrics": {"m": 1.0}, "step": 0, "epoch": None, "time": 0.0},
     "artifact_logged": {"trial": TRIAL, "artifact": hh.Artifact(Path("a"), "a")},
+    "artifact_removed": {"trial": TRIAL, "artifact": hh.Artifact(Path("a"), "a")},
+    "tags_logged": {"trial": TRIAL, "tags": {"t": "x"}},
+    "note_logged": {"trial": TRIAL, "note": "n"},
     "trial_finished": {"trial": TRIAL},
     "study_finished": {"study": STUDY},
 }
@@ -174,7 +179,10 @@ class NoHook:
     ("plugin", "message"),
     [
         (Misspelled(), "plugin Misspelled: there is no hook 'trial_start'; did you mean 'trial_started'?"),
-        (Invented(), "plugin Invented: there is no hook 'qqq'; the hooks are: study_started, trial_started, params_"),
+        (
+            Invented(),
+            "plugin Invented: there is no hook 'qqq'; the hooks are: study_started, trial_started, ",
+        ),
         (
             WrongArgument(),
             "plugin WrongArgument: metrics_logged takes 'metric', its hook has trial, metrics, step, epoch, time; "

@@ -235,5 +235,5 @@ def test_a_follower_asks_and_tells_in_silence(study: Callable[..., Study], home:
     assert [path for path in after if path.parent != Home(home).launches] == [
         path for path in before if path.parent != Home(home).launches
     ]
-    assert recorder.hooks() == ["study_started", "trial_started"]
+    assert recorder.hooks() == ["study_started", "trial_started", "trial_opened"]
     assert made.tell(trial, 0.25).value == 0.25

@@ -512,7 +512,7 @@ def test_events_come_in_order_with_the_study_as_it_stands(study: OpenStudy) -> N
     made = study(plugins=[recorder])
     made.run(good, trials=2)
     made.run(good, trials=3)
-    one = ["trial_started", "metrics_logged", "trial_finished"]
+    one = ["trial_started", "trial_opened", "metrics_logged", "trial_finished"]
     assert recorder.hooks() == ["study_started", *one, *one, "study_finished", "study_started", *one, "study_finished"]
     sizes = [len(c.arguments["study"].trials) for c in recorder.calls if "study" in c.arguments]  # type: ignore[attr-defined]
     assert sizes == [0, 2, 2, 3]
@@ -526,7 +526,7 @@ def test_closing_ends_the_work_of_those_who_ask_and_tell(study: OpenStudy) -> No
     with study(plugins=[recorder]) as made:
         made.tell(made.ask(), 0.5)
     made.close()
-    assert recorder.hooks() == ["study_started", "trial_started", "trial_finished", "study_finished"]
+    assert recorder.hooks() == ["study_started", "trial_started", "trial_opened", "trial_finished", "study_finished"]
 
 
 def test_study_finished_is_heard_also_when_the_executor_raises(study: OpenStudy) -> None:

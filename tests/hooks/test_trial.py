@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import hyperhook as hh
-from hyperhook.errors import MetricError, TrialStateError
+from hyperhook.errors import ArtifactError, MetricError, TrialStateError
 from hyperhook.events import ArtifactLogged, Event, MetricsLogged, ParamsLogged, StopRequested, decode, encode
 from hyperhook.ranks import Silence
 from hyperhook.records import TrialState
@@ -28,11 +28,19 @@ class Sink:
 
     stop: bool = False
     events: list[Event] = field(default_factory=list)
+    places: list[str] = field(default_factory=list)
     asked: list[tuple[hh.TrialRecord, hh.Point | None]] = field(default_factory=list)
 
     def emit(self, trial: hh.TrialRecord, event: Event) -> None:
         assert decode(encode(event)) == event
         self.events.append(event)
+
+    def store(self, place: str, write: Callable[[Path], None]) -> Path | None:
+        self.places.append(place)
+        return Path("/kept") / place
+
+    def discard(self, place: str) -> Path | None:
+        return Path("/kept") / place if place in self.places else None
 
     def should_stop(self, trial: hh.TrialRecord, last: hh.Point | None) -> bool:
         self.asked.append((trial, last))
@@ -176,8 +184,8 @@ def test_an_artifact_is_named_after_its_file(
     trial.log_artifact("ü.ckpt")
     trial.log_artifact(tmp_path / "ü.ckpt", name="best/w", kind="checkpoint", step=np.int64(4), score=np.float32("inf"))  # type: ignore[arg-type]
     assert [event.artifact() for event in sink.events if isinstance(event, ArtifactLogged)] == [
-        hh.Artifact(tmp_path / "ü.ckpt", "ü.ckpt"),
-        hh.Artifact(tmp_path / "ü.ckpt", "best/w", "checkpoint", 4, math.inf),
+        hh.Artifact(Path("/kept/files/%C3%BC.ckpt"), "ü.ckpt", place="files/%C3%BC.ckpt"),
+        hh.Artifact(Path("/kept/checkpoints/best/w"), "best/w", "checkpoint", 4, math.inf, place="checkpoints/best/w"),
     ]
 
 
@@ -189,7 +197,7 @@ def test_an_artifact_is_named_after_its_file(
             FileNotFoundError,
             "log_artifact: there is no file .*missing'; log it after it was written",
         ),
-        ({"kind": "model"}, MetricError, "kind must be 'file' or 'checkpoint', got 'model'"),
+        ({"kind": "model"}, ArtifactError, "kind must be 'file' or 'checkpoint', got 'model'"),
         ({"step": 1.5}, MetricError, "step: expected an int from 0, got 1.5"),
         ({"score": "good"}, MetricError, "metric 'score' got 'good'"),
     ],
@@ -206,6 +214,13 @@ CALLS: list[Callable[[Trial], object]] = [
     lambda trial: trial.log({"a": 1.0}),
     lambda trial: trial.log_params({"a": 1}),
     lambda trial: trial.log_artifact(__file__),
+    lambda trial: trial.remove_artifact("a"),
+    lambda trial: trial.log_tags({"a": "b"}),
+    lambda trial: trial.log_note("a"),
+    lambda trial: trial.log_image("a", __file__),
+    lambda trial: trial.log_figure("a", object()),
+    lambda trial: trial.log_table("a", {}),
+    lambda trial: trial.log_text("a", "b"),
 ]
 
 

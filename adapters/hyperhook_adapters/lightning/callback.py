@@ -11,6 +11,7 @@ import traceback
 from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
 from multiprocessing.util import Finalize
+from pathlib import Path
 from typing import Any, Concatenate, ParamSpec
 
 from hyperhook import HyperhookError, Study, Tracker, Trial, TrialState, current_trial
@@ -54,6 +55,8 @@ class HyperhookCallback:
         trackers: For a run of its own: names or instances of the trackers.
         plugins: For a run of its own: names or instances of the plugins.
         home: For a run of its own: the home directory.
+        fork: For a run of its own: where ``fit(ckpt_path=…)`` goes on from a checkpoint of another run, start a new run
+            that names that one (the tag ``parent``), rather than go on in it.
 
     Raises:
         HyperhookError: The trial is none, or is given together with options for a run of its own.
@@ -71,11 +74,15 @@ class HyperhookCallback:
         trackers: Sequence[str | Tracker] = (),
         plugins: Sequence[str | object] = (),
         home: str | os.PathLike[str] | None = None,
+        fork: bool = False,
     ) -> None:
         self._given = trial
         self._options: dict[str, Any] = {"name": study, "trackers": trackers, "plugins": plugins, "home": home}
         self._trial: Trial | None = trial
         self._own: Study | None = None
+        self._fork = fork
+        self._awaits_checkpoint = False
+        self._resumed_id: str | None = None
         self._own_trial: Trial | None = None
         self._step: int | None = None
         self._epoch = 0
@@ -84,6 +91,7 @@ class HyperhookCallback:
         self._pending_rates: dict[str, float] = {}
         self._late = self._always_late = True
         self._checkpoints = Checkpoints()
+        self._checkpoint_names: dict[Path, str] = {}
         self._reported: set[tuple[object, ...]] = set()
         self.state_key = self._legacy_state_key = f"HyperhookCallback-{id(self):x}"  # nothing is stored under it
         if trial is not None:
@@ -129,12 +137,25 @@ class HyperhookCallback:
             return
         if stage == "fit" and self._own is not None:
             self.close()
-        self._open(trainer)
-        self._log_params(trainer, pl_module)
+        self._awaits_checkpoint = stage == "fit" and self._given is None and current_trial() is None
+        if self._awaits_checkpoint:
+            self._trial = None  # a checkpoint may be loaded yet, and say which run goes on
+        else:
+            self._open(trainer)
+            self._log_params(trainer, pl_module)
+
+    @_harmless
+    def on_load_checkpoint(self, trainer: Any, pl_module: Any, checkpoint: Mapping[str, Any]) -> None:
+        """Find out which trial the checkpoint is of."""
+        self._resumed_id = checkpoint.get("hyperhook", {}).get("trial")
 
     @_harmless
     def on_train_start(self, trainer: Any, pl_module: Any) -> None:
         """Stand where the trainer stands: behind what it resumed from."""
+        if self._awaits_checkpoint:
+            self._awaits_checkpoint = False
+            self._open(trainer)
+            self._log_params(trainer, pl_module)
         self._step, self._epoch = max(trainer.global_step - 1, 0), trainer.current_epoch
         others = [callback for callback in trainer.callbacks if not isinstance(callback, HyperhookCallback)]
         self._always_late, self._late = may_log_late(pl_module, others), True
@@ -186,8 +207,10 @@ class HyperhookCallback:
         self._stop_if_asked(trainer)
 
     @_harmless
-    def on_save_checkpoint(self, trainer: Any, pl_module: Any, checkpoint: Mapping[str, Any]) -> None:
-        """Remember that a checkpoint is about to be written."""
+    def on_save_checkpoint(self, trainer: Any, pl_module: Any, checkpoint: dict[str, Any]) -> None:
+        """Write into the checkpoint which trial it is of; remember that it is about to be there."""
+        if self._trial is not None:
+            checkpoint["hyperhook"] = {"trial": self._trial.id}
         self._checkpoints.announce(max(int(checkpoint["global_step"]) - 1, 0))
 
     @_harmless
@@ -222,11 +245,22 @@ class HyperhookCallback:
         if self._trial is None:
             if self._own is None:
                 self._own = Study(**self._options)
-                self._own_trial = self._own.ask()
+                self._own_trial = self._resume(self._own) if self._resumed_id else self._own.ask()
                 atexit.register(self.close)
                 if multiprocessing.parent_process() is not None:
                     Finalize(None, self._abandon, exitpriority=0)
             self._trial = self._own_trial
+
+    def _resume(self, study: Study) -> Trial:
+        """Go on with the trial that the checkpoint is of, or with another one that names it."""
+        parent, self._resumed_id = self._resumed_id or "", None
+        try:
+            return study.resume(parent, fork=self._fork)
+        except HyperhookError as error:  # it is in another home, or runs
+            log.warning("the checkpoint's trial cannot go on (%s); this is a new one", error)
+        trial = study.ask()
+        trial.log_tags({"parent": parent})
+        return trial
 
     def _end(self, error: BaseException) -> None:
         """End a run of our own as FAILED, or as KILLED by what is no failure."""
@@ -278,9 +312,21 @@ class HyperhookCallback:
         self._drain(trainer, evaluating=evaluating)
 
     def _take_checkpoints(self, trainer: Any) -> None:
-        for file in self._checkpoints.take(trainer.checkpoint_callbacks):
-            if self._trial is not None:
-                self._trial.log_artifact(file.path, kind="checkpoint", step=file.step, score=file.score)
+        written = self._checkpoints.take(trainer.checkpoint_callbacks)
+        if self._trial is None:
+            return
+        for file in written:
+            name = self._checkpoint_name(file.path)
+            self._trial.log_artifact(
+                file.path, name=name, kind="checkpoint", step=file.step, score=file.score, aliases=file.aliases
+            )
+        for path in self._checkpoints.take_removed() if written else ():
+            self._trial.remove_artifact(self._checkpoint_names.pop(path, path.name), kind="checkpoint")
+
+    def _checkpoint_name(self, path: Path) -> str:
+        """Return the file's name; with its folder's where two checkpoint callbacks use the same."""
+        taken = any(name == path.name for other, name in self._checkpoint_names.items() if other != path)
+        return self._checkpoint_names.setdefault(path, f"{path.parent.name}/{path.name}" if taken else path.name)
 
     def _stop_if_asked(self, trainer: Any) -> None:
         """Let rank zero decide, and all ranks stop together."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +18,13 @@ class CheckpointFile:
         path: The file, or folder for sharded checkpoints.
         step: The trainer's global step (0-based) that it was saved at.
         score: The monitored metric that it was kept for.
+        aliases: ``best`` where it is the best so far, ``last`` where it is the newest.
     """
 
     path: Path
     step: int
     score: float | None
+    aliases: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)
@@ -58,7 +60,22 @@ class Checkpoints:
             self._announced_step = None
         there = {path: modified for path in self._awaited if (modified := _modified(path)) is not None}
         self._written.update(there)
-        return [self._awaited.pop(path) for path in there]
+        return [replace(self._awaited.pop(path), aliases=tuple(_aliases(path, callbacks))) for path in there]
+
+    def take_removed(self) -> list[Path]:
+        """Return what was written once and has been deleted since the last call."""
+        removed = [path for path in self._written if _modified(path) is None]
+        for path in removed:
+            del self._written[path]
+        return [Path(path) for path in removed]
+
+
+def _aliases(path: str, callbacks: Collection[Any]) -> Iterator[str]:
+    if any(path == str(getattr(callback, "best_model_path", "")) for callback in callbacks):
+        yield "best"
+    last = {str(getattr(callback, "last_model_path", "") or "") for callback in callbacks} - {""}
+    if path in last or not last:
+        yield "last"
 
 
 def _modified(path: str) -> int | None:

@@ -19,12 +19,24 @@ Point = tuple[str, int, int | None, float]
 class Recorder:
     """A sink that keeps what a trial emits, and stops it when told to."""
 
-    def __init__(self) -> None:
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
         self.events: list[Event] = []
         self.stops: Callable[[TrialRecord, hh.Point], bool] = lambda trial, last: False
 
     def emit(self, trial: TrialRecord, event: Event) -> None:
         self.events.append(event)
+
+    def store(self, place: str, write: Callable[[Path], None]) -> Path | None:
+        target = self.folder / place
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.unlink(missing_ok=True)
+        write(target)
+        return target
+
+    def discard(self, place: str) -> Path | None:
+        (self.folder / place).unlink()
+        return self.folder / place
 
     def should_stop(self, trial: TrialRecord, last: hh.Point | None) -> bool:
         return last is not None and self.stops(trial, last)
@@ -47,8 +59,8 @@ class Recorder:
 
 
 @pytest.fixture
-def recorder() -> Recorder:
-    return Recorder()
+def recorder(tmp_path: Path) -> Recorder:
+    return Recorder(tmp_path / "kept")
 
 
 @pytest.fixture

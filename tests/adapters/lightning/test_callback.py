@@ -16,6 +16,7 @@ import torch
 
 import hyperhook as hh
 from hyperhook import Trial, TrialState
+from hyperhook.testing import RecordingPlugin
 from hyperhook_adapters.lightning import HyperhookCallback
 
 pytestmark = [
@@ -216,27 +217,98 @@ def test_hyperparameters_of_the_datamodule_and_none_that_are_private(
 def test_checkpoints_are_there_when_they_are_announced(
     namespace: ModuleType, make_trainer: Make, make_module: Make, recorder: Any, trial: Trial, tmp_path: Path
 ) -> None:
-    class Seen:
-        should_stop = recorder.should_stop
-
-        def emit(self, record: Any, event: Any) -> None:
-            assert not hasattr(event, "path") or Path(event.path).exists()
-            recorder.emit(record, event)
-
     import importlib
 
     checkpoint = importlib.import_module(f"{namespace.__name__}.callbacks").ModelCheckpoint(
         dirpath=tmp_path, monitor="val", save_top_k=2, save_last=True
     )
     module = make_module(namespace, validate=lambda self, b, i: self.log("val", 1.0 / (1 + self.current_epoch)))
-    loud = Trial(trial.record, Seen())
     trainer = make_trainer(
-        namespace, HyperhookCallback(loud), callbacks=[checkpoint], enable_checkpointing=True, max_epochs=3
+        namespace, HyperhookCallback(trial), callbacks=[checkpoint], enable_checkpointing=True, max_epochs=3
     )
     trainer.fit(module)
     best = [(file.step, file.score) for file in recorder.checkpoints() if file.name != "last.ckpt"]
     assert best == [(3, 1.0), (7, 0.5), (11, pytest.approx(1 / 3))]
     assert [file.step for file in recorder.checkpoints() if file.name == "last.ckpt"] == [3, 7, 11]
+    kept = {file.name: file.read_bytes() for file in (recorder.folder / "checkpoints").iterdir()}
+    assert kept == {file.name: file.read_bytes() for file in tmp_path.glob("*.ckpt")}
+    assert len(kept) == 3
+    aliases = {alias: file.name for file in recorder.checkpoints() for alias in file.aliases}
+    assert aliases == {"best": Path(checkpoint.best_model_path).name, "last": "last.ckpt"}
+
+
+def test_checkpoints_of_two_callbacks_do_not_mix(
+    pl: ModuleType, make_trainer: Make, make_module: Make, recorder: Any, trial: Trial, tmp_path: Path
+) -> None:
+    two = [pl.callbacks.ModelCheckpoint(dirpath=tmp_path / name, filename="model") for name in ("a", "b")]
+    two[1].state_key  # noqa: B018
+    two[1].monitor = "val"
+    module = make_module(pl, validate=lambda self, b, i: self.log("val", 1.0))
+    make_trainer(pl, HyperhookCallback(trial), callbacks=two, enable_checkpointing=True, max_epochs=1).fit(module)
+    assert sorted(file.name for file in recorder.checkpoints()) == ["b/model.ckpt", "model.ckpt"]
+
+
+def own_runs(home: Path) -> list[tuple[str, list[tuple[str, int, int | None, float]]]]:
+    """The state and the points of the trials of a home."""
+    study = hh.Study("runs", home=home)
+    table = study.to_dataframe(points=True)
+    rows = table[table["name"] == "loss"]
+    return [
+        (str(trial.state), [(r.name, r.step) for r in rows[rows["trial"] == trial.name].itertuples(index=False)])
+        for trial in study.trials
+    ]
+
+
+@pytest.mark.parametrize("fork", [False, True])
+def test_a_fit_from_a_checkpoint_goes_on_in_the_same_run(
+    namespace: ModuleType, make_trainer: Make, make_module: Make, tmp_path: Path, fork: bool
+) -> None:
+    def module(until: int = 99) -> Any:
+        def train(self: Any, batch: Any, index: int) -> None:
+            if self.global_step >= until:
+                raise RuntimeError("power cut")
+            self.log("loss", float(self.global_step))
+
+        return make_module(namespace, train=train)
+
+    import importlib
+
+    saving = importlib.import_module(f"{namespace.__name__}.callbacks").ModelCheckpoint
+    callbacks = [saving(dirpath=tmp_path, filename="every", save_top_k=1, every_n_epochs=1)]
+    first = HyperhookCallback(home=tmp_path / "home")
+    trainer = make_trainer(namespace, first, callbacks=callbacks, enable_checkpointing=True, max_epochs=3)
+    with pytest.raises(RuntimeError):
+        trainer.fit(module(until=6))
+    first.close()
+    second = HyperhookCallback(home=tmp_path / "home", fork=fork)
+    make_trainer(namespace, second, max_epochs=3).fit(module(), ckpt_path=str(tmp_path / "every.ckpt"))
+    second.close()
+    found = own_runs(tmp_path / "home")
+    if fork:
+        assert [state for state, _ in found] == ["FAILED", "COMPLETE"]
+        assert [step for _, step in found[0][1]] == list(range(6))
+        assert [step for _, step in found[1][1]] == list(range(4, 12))
+    else:
+        assert [state for state, _ in found] == ["COMPLETE"]
+        assert [step for _, step in found[0][1]] == list(range(12))
+
+
+def test_a_checkpoint_of_another_home_starts_a_run_that_names_its_parent(
+    pl: ModuleType, make_trainer: Make, make_module: Make, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    first = HyperhookCallback(home=tmp_path / "one")
+    trainer = make_trainer(pl, first, max_epochs=1)
+    trainer.fit(make_module(pl))
+    trainer.save_checkpoint(tmp_path / "a.ckpt")
+    assert first.trial is not None
+    parent = first.trial.id
+    first.close()
+    recorder = RecordingPlugin()
+    second = HyperhookCallback(home=tmp_path / "two", plugins=[recorder])
+    make_trainer(pl, second, max_epochs=2).fit(make_module(pl), ckpt_path=str(tmp_path / "a.ckpt"))
+    second.close()
+    assert [c.arguments["tags"] for c in recorder.calls if c.hook == "tags_logged"] == [{"parent": parent}]
+    assert "this is a new one" in caplog.text
 
 
 def test_a_resumed_fit_goes_on_counting(
@@ -347,7 +419,7 @@ def test_arguments_that_would_be_passed_over_in_silence_are_refused(
 
 
 def test_two_in_one_trainer(pl: ModuleType, make_trainer: Make, make_module: Make, recorder: Any, trial: Trial) -> None:
-    other = type(recorder)()
+    other = type(recorder)(recorder.folder / "other")
     second = HyperhookCallback(Trial(trial.record, other))
     module = make_module(pl, train=lambda self, batch, index: self.log("loss", 1.0))
     make_trainer(pl, HyperhookCallback(trial), callbacks=[second], max_epochs=1).fit(module)

@@ -1,0 +1,32 @@
+"""What a trial needs of the process that it runs in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Protocol
+
+from hyperhook.events import Event
+from hyperhook.objective import Point
+from hyperhook.records import TrialRecord
+
+__all__ = ["Sink"]
+
+
+class Sink(Protocol):
+    """Where a trial's events and files go, and who decides whether it should stop."""
+
+    def emit(self, trial: TrialRecord, event: Event) -> None:
+        """Journal an event, then tell the listeners."""
+
+    def store(self, place: str, write: Callable[[Path], None]) -> Path | None:
+        """Write a file below the trial's folder of artifacts; None where the disk refuses."""
+        ...
+
+    def discard(self, place: str) -> Path | None:
+        """Delete a file below the trial's folder of artifacts; None where there was none."""
+        ...
+
+    def should_stop(self, trial: TrialRecord, last: Point | None) -> bool:
+        """Ask the pruners."""
+        ...

@@ -1,0 +1,126 @@
+"""What may be logged: names, numbers, steps and params, and the limits of each."""
+
+from __future__ import annotations
+
+import math
+import numbers
+from collections.abc import Iterator, Mapping
+from typing import SupportsFloat
+
+from hyperhook.errors import ArtifactError, MetricError
+from hyperhook.events import text
+from hyperhook.parameters import Scalar, plain
+
+__all__ = ["LONGEST_NAME", "LONGEST_TEXT", "MOST_METRICS", "as_count", "as_float", "as_name", "as_tags", "flatten"]
+
+MOST_METRICS = 5_000
+"""How many metrics one call may log: an event is one line of the journal, and travels as one."""
+LONGEST_NAME = 10_000
+"""Characters of a metric's name."""
+LONGEST_TEXT = 100_000
+"""Characters of a param's or a tag's value, and of a note; a longer param is cut. What is longer is a text to log."""
+
+
+def as_name(name: object) -> str:
+    """Return a metric's name.
+
+    Raises:
+        MetricError: It is no string, empty, or too long.
+    """
+    if not isinstance(name, str) or not name:
+        raise MetricError(f"log: names must be non-empty strings, got {brief(name)}")
+    if len(name) > LONGEST_NAME:
+        raise MetricError(
+            f"log: names may have {LONGEST_NAME} characters, got {len(name)}: {brief(name)}; shorten the name"
+        )
+    return str(name)
+
+
+def as_float(name: str, value: object) -> float:
+    """Return a metric's value.
+
+    Raises:
+        MetricError: It is not one number.
+    """
+    if isinstance(value, str | bytes) or not isinstance(value, SupportsFloat):
+        hint = "; log words by log_text, log_tags or log_params" if isinstance(value, str) else ""
+        raise MetricError(f"log: metric {name!r} got {brief(value)} ({type(value).__name__}), expected a number{hint}")
+    try:
+        return float(value)
+    except (TypeError, ValueError, OverflowError, RuntimeError) as error:
+        raise MetricError(
+            f"log: metric {name!r} got a {type(value).__name__} that is not one number ({error})"
+        ) from None
+
+
+def as_count(what: str, count: object) -> int:
+    """Return a step or an epoch.
+
+    Raises:
+        MetricError: It is no int from 0.
+    """
+    if isinstance(count, numbers.Integral) and not isinstance(count, bool) and int(count) >= 0:
+        return int(count)
+    raise MetricError(f"{what}: expected an int from 0, got {brief(count)} ({type(count).__name__})")
+
+
+def as_tags(tags: object) -> dict[str, str]:
+    """Return tags.
+
+    Raises:
+        ArtifactError: They are no names with texts, or a text is too long.
+    """
+    if not isinstance(tags, Mapping):
+        raise ArtifactError(f"log_tags: expected names and texts, as in {{'team': 'vision'}}, got {brief(tags)}")
+    found: dict[str, str] = {}
+    for name, value in tags.items():
+        if not isinstance(name, str) or not name or len(name) > LONGEST_NAME:
+            raise ArtifactError(f"log_tags: names must be strings of 1 to {LONGEST_NAME} characters, got {brief(name)}")
+        found[name] = as_text("log_tags", value)
+    return found
+
+
+def as_text(what: str, value: object) -> str:
+    """Return a short text.
+
+    Raises:
+        ArtifactError: It is too long.
+    """
+    found = text(value)
+    if len(found) > LONGEST_TEXT:
+        raise ArtifactError(
+            f"{what}: a text may have {LONGEST_TEXT} characters, got {len(found)}; log it by log_text, as a file"
+        )
+    return found
+
+
+def flatten(params: Mapping[str, object], prefix: str = "") -> Iterator[tuple[str, Scalar]]:
+    """Yield params with flat names; what is no scalar becomes its text, and a text that is too long is cut.
+
+    Args:
+        params: Names and values, values may be mappings again.
+        prefix: What the names begin with.
+    """
+    for key, value in params.items():
+        name = f"{prefix}{text(key)}"
+        if isinstance(value, Mapping) and value:
+            yield from flatten(value, f"{name}/")
+        elif isinstance(value, float) and not math.isfinite(value):
+            yield name, str(value)
+        elif value is None or isinstance(value, int | float | bool):
+            yield name, plain(value)
+        else:
+            yield name, _cut(text(plain(value) if isinstance(value, str) else value))
+
+
+def brief(value: object) -> str:
+    """Return a value for an error's message: its first characters are enough."""
+    try:
+        found = repr(value)
+    except Exception as error:  # somebody's __repr__
+        found = f"<{type(value).__name__}: {type(error).__name__}>"
+    return found if len(found) <= 200 else f"{found[:200]}… ({len(found)} characters)"
+
+
+def _cut(found: str) -> str:
+    return found if len(found) <= LONGEST_TEXT else f"{found[:LONGEST_TEXT]}… ({len(found)} characters)"
