@@ -192,6 +192,25 @@ class Trial(ArtifactLog):
         else:
             self._write(time.time(), values, step, epoch)
 
+    def log_beside(self, metrics: Mapping[str, SupportsFloat]) -> None:
+        """Log what is measured beside the training, such as a GPU's load: at the step that the trial stands at.
+
+        It may be called from any thread, and leaves the trainer's own steps alone.
+
+        Args:
+            metrics: See `log`.
+
+        Raises:
+            MetricError: See `log`.
+            TrialStateError: The trial has ended.
+        """
+        if not self._emits:
+            return
+        self._check_running("log_beside")
+        values = {as_name(name): as_float(name, value) for name, value in metrics.items()}
+        if values:
+            self._write(time.time(), values, self.last_step or 0, None)
+
     def flush(self) -> None:
         """Journal what is on its way from an accelerator; waits for it."""
         with self._turn:
