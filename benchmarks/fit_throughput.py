@@ -77,18 +77,24 @@ class Switch(L.Callback):
         self.callbacks: list[Any] = []
         """Those that log; they are in the trainer's list while logging is on."""
         self.seconds: dict[bool, list[float]] = {True: [], False: []}
-        self._began = 0.0
+        self.steps: dict[bool, list[float]] = {True: [], False: []}
+        """Seconds of each step."""
+        self._began = self._last = 0.0
         self._process = psutil.Process()
+        self._others = {child.pid for child in self._process.children(recursive=True)}
 
     def on_train_batch_start(self, trainer: L.Trainer, module: Any, batch: Any, batch_idx: int) -> None:
         """Switch behind each block; the first one warms up."""
+        now = time.perf_counter()
         if batch_idx % BLOCK:
+            self.steps[self.on].append(now - self._last)
+            self._last = now
             return
         block = batch_idx // BLOCK
         if block > 1:
-            self.seconds[self.on].append(time.perf_counter() - self._began)
+            self.seconds[self.on].append(now - self._began)
         self.turn(trainer, on=block % 4 in (0, 1))
-        self._began = time.perf_counter()
+        self._began = self._last = time.perf_counter()
 
     def on_train_end(self, trainer: L.Trainer, module: Any) -> None:
         """Let everything go on."""
@@ -101,6 +107,8 @@ class Switch(L.Callback):
             trainer.callbacks = [self, *self.callbacks] if on else [self]
             for child in self._process.children(recursive=True):
                 with contextlib.suppress(psutil.NoSuchProcess):
+                    if child.pid in self._others:
+                        continue
                     child.send_signal(signal.SIGCONT if on else signal.SIGSTOP)
         self.on = on
 

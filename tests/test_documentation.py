@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -42,9 +43,8 @@ def test_the_plugin_guide_runs_from_top_to_bottom(tmp_path: Path, monkeypatch: p
         exec(code, names)
     (tracker,) = [found for found in classes(names) if issubclass(found, Tracker)]
     assert tracker.__name__ == "JsonLines"
-    test = names["test_every_point_arrives"]
-    assert callable(test)
-    test(tmp_path / "test")
+    contract: Any = names["TestJsonLines"]
+    contract().test_a_trial_comes_back_equal_in_every_point(tmp_path)
 
 
 def test_the_error_in_the_plugin_guide_is_the_one_that_is_raised() -> None:

@@ -14,7 +14,7 @@ __all__ = ["RunFiles"]
 
 log = logging.getLogger("hyperhook.mlflow")
 
-_CHUNK = 1 << 20
+_CHUNK, _PIECE = 1 << 20, 1 << 18
 _LARGE = 1 << 24
 """From how many bytes on progress is told."""
 
@@ -31,10 +31,14 @@ class _Paced(io.FileIO):
         self._began = time.monotonic()
 
     def read(self, size: int | None = -1) -> bytes:
-        """Read a piece, and wait for as long as it may take."""
+        """Read a piece, and wait for as long as it may take.
+
+        It may be more than was asked for: HTTP clients ask for 16 KiB at a time, pass on what they get, and at a
+        bounded pace would wake a hundred times a second.
+        """
         if size is None or size < 0:
             return b"".join(iter(lambda: self.read(_CHUNK), b""))
-        piece = super().read(min(size, _CHUNK)) or b""
+        piece = super().read(max(size, _PIECE)) or b""
         position = self.tell()
         if self._size >= _LARGE:
             self._moved(f"{self._name}: {position >> 20} of {self._size >> 20} MB")

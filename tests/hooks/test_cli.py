@@ -60,6 +60,8 @@ def test_plugins_lists_what_ships_with_its_kind_and_hooks(hyperhook: Callable[..
     assert {name: row["kind"] for name, row in rows.items()} == {
         "csv": "tracker",
         "gp": "plugin",
+        "provenance": "plugin",
+        "system": "plugin",
         "mlflow": "tracker",
         "random": "plugin",
         "tensorboard": "tracker",

@@ -20,6 +20,11 @@ class JsonLines(Tracker):
         self._file(trial).write_text(json.dumps({"trial": trial.name, "params": dict(trial.params)}) + "\n")
 
     @hookimpl
+    def params_logged(self, trial: TrialRecord, params: Mapping[str, Scalar]) -> None:
+        with self._file(trial).open("a") as file:
+            file.write(json.dumps({"params": dict(params)}) + "\n")
+
+    @hookimpl
     def metrics_logged(self, trial: TrialRecord, metrics: Mapping[str, float], step: int, epoch: int | None) -> None:
         with self._file(trial).open("a") as file:
             for name, value in metrics.items():

@@ -1,4 +1,4 @@
-"""For authors of plugins and for tests: a plugin that records what it hears."""
+"""A plugin that hears every event and keeps it."""
 
 from __future__ import annotations
 
