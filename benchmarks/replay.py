@@ -3,7 +3,7 @@
     python benchmarks/replay.py [--most 1000000] [--tracker tensorboard]
 
 A trial's journal of five metrics a step is written, then delivered as ``hyperhook sync`` does, into an empty backend.
-The first row of a length reads the journal and sends it nowhere. To reach: seconds that grow with the points, and memory
+The first row of a length reads the journal and sends it nowhere. To reach: seconds that grow with the points, memory
 that does not. ``--most 10000000`` takes about an hour with MLflow, a quarter of that without.
 """
 

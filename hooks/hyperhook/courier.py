@@ -6,7 +6,8 @@ import logging
 import random
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from hyperhook.delivery import Delivery, Projection
@@ -124,7 +125,10 @@ class Courier(threading.Thread):
         for projection in self._open.values():
             projection.release()
         self._call = _Call(None)
-        self._delivery.tracker.close()
+        try:
+            self._delivery.tracker.close()
+        except BaseException:
+            log.exception("tracker %s failed to close", self._delivery.name)
         self._call = None
 
     def _round(self) -> int:
@@ -154,8 +158,9 @@ class Courier(threading.Thread):
         before = projection.cursor.offset
         self._call = _Call(projection)
         try:
-            complete = projection.deliver()
-        except (Exception, SystemExit) as error:
+            with self._named(item, projection):
+                complete = projection.deliver()
+        except BaseException as error:  # asyncio's CancelledError is one; in a thread it is as good as any other
             delay = min(LAST_RETRY_SECONDS, FIRST_RETRY_SECONDS * 2**failures) * random.uniform(0.5, 1.0)
             self._retries[item] = (failures + 1, time.monotonic() + delay)
             log.log(
@@ -174,6 +179,20 @@ class Courier(threading.Thread):
         if projection.cursor.offset != before:
             self._moved = time.monotonic()
         return complete
+
+    @contextmanager
+    def _named(self, item: str, projection: Projection) -> Iterator[None]:
+        """Keep on the disk what is being sent, so that a tracker that ends the process is known by it."""
+        if not projection.has_news:
+            yield
+            return
+        file = self._home.call(self._study, self._delivery.name)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(item)
+        try:
+            yield
+        finally:
+            file.unlink(missing_ok=True)
 
 
 def join(couriers: Iterable[Courier], meanwhile: Callable[[], None] = lambda: None) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
+import zlib
 from collections.abc import Mapping
 from functools import partial
 from itertools import islice
@@ -45,6 +46,7 @@ log = logging.getLogger("hyperhook")
 
 _ENDS = (StudyStarted, StudyFinished, TrialStarted, TrialResumed, TrialFinished)
 """What cannot be set aside: without them a tracker's run would not be, or not end."""
+_MARKED_BYTES = 256
 STRIKES = 3
 """How often an event is refused before it is set aside."""
 
@@ -54,6 +56,7 @@ class Cursor(msgspec.Struct, frozen=True):
 
     Attributes:
         offset: Bytes of the journal that it has confirmed.
+        mark: A checksum of the last of them: where it differs, the journal lost what was confirmed, in a power cut.
         state: What its last `Tracker.flush` returned.
         error: Why the last attempt failed; None where it did not.
         progress: What the tracker is doing, where that takes long.
@@ -62,6 +65,7 @@ class Cursor(msgspec.Struct, frozen=True):
     """
 
     offset: int = 0
+    mark: int | None = None
     state: dict[str, Scalar] = {}
     error: str | None = None
     progress: str | None = None
@@ -175,6 +179,14 @@ class Projection:
         """How far the tracker is."""
         return self._cursor
 
+    @property
+    def has_news(self) -> bool:
+        """Whether the journal holds something behind the cursor."""
+        try:
+            return self._journal.stat().st_size > self._cursor.offset
+        except FileNotFoundError:
+            return False
+
     def acquire(self) -> bool:
         """Take the cursor, so that no other process moves it; tell whether it is ours now."""
         if not self._lock.acquire():
@@ -262,7 +274,9 @@ class Projection:
         before = self._cursor.error
         try:
             return self.deliver()
-        except (Exception, SystemExit):
+        except KeyboardInterrupt:
+            raise
+        except BaseException:
             if self._cursor.error != before:
                 log.exception("tracker %s failed; tried again at the next event", self._delivery.name)
             return False
@@ -278,6 +292,9 @@ class Projection:
     def _open(self) -> int:
         """Make the tracker stand where the cursor stands, or at the beginning; return where."""
         self._record = None
+        if self._cursor.mark != _mark(self._journal, self._cursor.offset):
+            log.warning("%s lost what %s has: it is sent again", self._journal, self._delivery.name)
+            self._save(offset=0, mark=None, state={}, refused=(0, 0), aside=())
         if self._is_study or not self._cursor.offset:
             return self._cursor.offset
         for event, offset in read(self._journal):
@@ -293,7 +310,7 @@ class Projection:
         state: Mapping[str, Scalar] = {}
         if self._record is not None:
             state = self._delivery.tracker.flush(self._record)
-        self._save(offset=offset, state=dict(state), error=None, progress=None)
+        self._save(offset=offset, mark=_mark(self._journal, offset), state=dict(state), error=None, progress=None)
 
     def _save(self, **changes: object) -> None:
         self._file.parent.mkdir(parents=True, exist_ok=True)
@@ -303,6 +320,23 @@ class Projection:
             beside.write_bytes(msgspec.json.encode(cursor))
             os.replace(beside, self._file)
             self._cursor = cursor
+
+
+def note_death(file: Path, error: str) -> None:
+    """Keep in a cursor's file why its tracker's process died; nobody holds the cursor any more."""
+    beside = file.with_suffix(".died")
+    file.parent.mkdir(parents=True, exist_ok=True)
+    beside.write_bytes(msgspec.json.encode(msgspec.structs.replace(load_cursor(file), error=error)))
+    os.replace(beside, file)
+
+
+def _mark(journal: Path, offset: int) -> int | None:
+    """Return a checksum of a journal's bytes before an offset; None at its beginning."""
+    if not offset:
+        return None
+    with open(journal, "rb") as file:
+        file.seek(max(0, offset - _MARKED_BYTES))
+        return zlib.crc32(file.read(min(offset, _MARKED_BYTES)), offset)
 
 
 def load_cursor(file: Path) -> Cursor:

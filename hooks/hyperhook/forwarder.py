@@ -21,7 +21,7 @@ from functools import partial
 from typing import IO, BinaryIO
 
 from hyperhook.courier import FIRST_RETRY_SECONDS, LAST_RETRY_SECONDS, POLL_SECONDS, Courier, join
-from hyperhook.delivery import Delivery, load_cursor
+from hyperhook.delivery import Delivery, load_cursor, note_death
 from hyperhook.errors import PluginError
 from hyperhook.home import Home
 from hyperhook.tracker import Tracker
@@ -67,6 +67,9 @@ def pending(home: Home, study: str, trackers: Mapping[str, Tracker]) -> list[Pen
 class Forwarder:
     """The training process's end: starts the forwarder, starts it again when it died, waits for it.
 
+    Trackers that were in a call when the forwarder died are given one each: whichever of them ends its process ends
+    no other's.
+
     Args:
         home: The home whose outbox to empty.
         study: Name of the study.
@@ -78,8 +81,9 @@ class Forwarder:
 
     def __init__(self, home: Home, study: str, trackers: Mapping[str, Tracker]) -> None:
         self._order = _pickled(_Order(home, study, dict(trackers), list(sys.path)))
-        self._home, self._study, self._trackers = home, study, trackers
+        self._home, self._study, self._trackers = home, study, dict(trackers)
         self._process: subprocess.Popen[bytes] | None = None
+        self._apart: list[Forwarder] = []
         self._starts = 0
         self._not_before = 0.0
         os.register_at_fork(after_in_child=self._let_go)
@@ -91,7 +95,13 @@ class Forwarder:
 
     def ensure(self) -> None:
         """Start the forwarder where it does not run; one that keeps dying is started less and less often."""
+        for other in self._apart:
+            other.ensure()
         if self.pid is not None or time.monotonic() < self._not_before:
+            return
+        if self._process is not None:
+            self._set_apart(self._process.returncode)
+        if not self._trackers:
             return
         if time.monotonic() - self._not_before > LAST_RETRY_SECONDS:
             self._starts = 0  # the last one had lived for long
@@ -113,7 +123,26 @@ class Forwarder:
         except OSError as error:
             log.warning("the forwarder died at its start (%s); %s says why", error, output.name)
 
+    def _set_apart(self, status: int) -> None:
+        """Find out which trackers were in a call when the forwarder died; name them, and give each one of its own."""
+        for name in list(self._trackers):
+            call = self._home.call(self._study, name)
+            try:
+                item = call.read_text()
+                call.unlink()
+            except OSError:
+                continue
+            note_death(self._home.cursor(self._study, item, name), f"the forwarder died (status {status}) in its call")
+            log.warning("the forwarder died (status %d) while it sent to %s; that is sent on its own now", status, name)
+            if len(self._trackers) > 1:
+                apart = Forwarder(self._home, self._study, {name: self._trackers.pop(name)})
+                apart.ensure()
+                self._apart.append(apart)
+        self._order = _pickled(_Order(self._home, self._study, self._trackers, list(sys.path)))
+
     def _hurry(self) -> None:
+        for other in self._apart:
+            other._hurry()
         with contextlib.suppress(OSError):  # it died: the next `ensure` starts it again
             self._lifeline().write(b".")
             self._lifeline().flush()
@@ -135,7 +164,7 @@ class Forwarder:
             tell: Is shown now and again what is left.
         """
         deadline = time.monotonic() + timeout_seconds
-        while left := pending(self._home, self._study, self._trackers):
+        while left := pending(self._home, self._study, self._all()):
             if time.monotonic() > deadline:
                 break
             self.ensure()
@@ -144,12 +173,18 @@ class Forwarder:
             time.sleep(POLL_SECONDS / 2)
         return left
 
+    def _all(self) -> dict[str, Tracker]:
+        """Return the trackers, those that have a forwarder of their own included."""
+        return self._trackers | {name: tracker for other in self._apart for name, tracker in other._all().items()}
+
     def close(self, timeout_seconds: float = 10.0) -> None:
         """Let the forwarder go: it ends by itself, at once when nothing is left.
 
         Args:
             timeout_seconds: How long to wait for its end where nothing is left, in seconds.
         """
+        for other in self._apart:
+            other.close(timeout_seconds)
         if self._process is None:
             return
         self._hang_up()

@@ -10,6 +10,7 @@
       studies/<study>/journal.jsonl      when processes began and ended their work on a study
       running/<trial id>                 locked by the process that runs the trial; the lock dies with it
       outbox/<study>/<tracker>/<item>    what still has to reach a tracker: trials, and the study itself
+      calls/<study>/<tracker>            the item that a tracker is being sent: it stays when a forwarder dies of that
       launches/<token>                   locked by a process that leads others, which find it by their environment
       launches/<mark>                    a run of it ended: those that follow stop waiting for trials
       logs/                              what forwarders had to say
@@ -172,6 +173,10 @@ class Home:
     def cursor(self, study: str, item: str, tracker: str) -> Path:
         """The file that says how far a tracker is with an item."""
         return self.item(study, item) / "cursors" / f"{file_name(tracker)}.json"
+
+    def call(self, study: str, tracker: str) -> Path:
+        """The file that names the item that a tracker is being sent."""
+        return self.path / "calls" / file_name(study) / file_name(tracker)
 
     def alive(self, trial_id: str) -> Lock:
         """The lock that the process holds which runs a trial."""

@@ -64,6 +64,16 @@ class Journal:
         self._torn = False
         self._expected_size += written
 
+    def mend(self) -> None:
+        """Close a torn last line: what it holds, if anything, can be read from now on."""
+        if self._torn:
+            self._expected_size += os.write(self._descriptor, b"\n")
+            self._torn = False
+
+    def sync(self) -> None:
+        """Wait until everything is on the disk."""
+        os.fsync(self._descriptor)
+
     @property
     def grew_elsewhere(self) -> bool:
         """Whether another process has appended to the file since it was opened here."""

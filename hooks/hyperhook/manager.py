@@ -114,7 +114,7 @@ def _make(name: str, options: Mapping[str, object]) -> object:
         plugin: object = entry.load()(**options)
     except ModuleNotFoundError as error:
         raise _missing(entry, [error.name or str(error)]) from error
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise PluginError(f"plugin {name!r} ({entry.value}) cannot start: {type(error).__name__}: {error}") from error
     return plugin
 

@@ -126,4 +126,7 @@ class Outlet:
         if self._forwarder is not None:
             self._forwarder.close()
         for delivery in self._inline:
-            delivery.tracker.close()
+            try:
+                delivery.tracker.close()
+            except (Exception, SystemExit):
+                log.exception("tracker %s failed to close", delivery.name)

@@ -12,6 +12,7 @@ import secrets
 import time
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import ClassVar
 
@@ -61,8 +62,9 @@ class Launch:
 
     def end_run(self) -> None:
         """Tell those who follow that no trial comes any more in this run."""
-        self._folder.mkdir(parents=True, exist_ok=True)
-        (self._folder / self.mark()).touch()
+        with suppress(FileNotFoundError):  # the home is gone: it is not made again
+            self._folder.mkdir(exist_ok=True)
+            (self._folder / self.mark()).touch()
         self.count()
 
     def await_trial(self, find: Callable[[str], TrialRecord | None]) -> TrialRecord | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from hyperhook.delivery import load_cursor
-from hyperhook.home import Home
+from hyperhook.home import STUDY_ITEM, Home
 from hyperhook.records import StudyRecord
 
 __all__ = ["TrackerStatus", "status"]
@@ -44,10 +44,12 @@ def _status(home: Home, study: StudyRecord, tracker: str) -> TrackerStatus:
     posted = set(home.posted(study.name, tracker))
     files = {trial.id: home.cursor(study.name, trial.id, tracker) for trial in study.trials}
     cursors = {trial: load_cursor(file) for trial, file in files.items() if file.exists()}
+    own = load_cursor(home.cursor(study.name, STUDY_ITEM, tracker))
+    remarks = (cursor.error or cursor.progress for cursor in (*cursors.values(), own))
     return TrackerStatus(
         tracker,
         delivered=len(cursors.keys() - posted),
         pending=len(files.keys() & posted),
         aside=sum(len(cursor.aside) for cursor in cursors.values()),
-        error=next(filter(None, (cursor.error or cursor.progress for cursor in cursors.values())), None),
+        error=next(filter(None, remarks), None),
     )

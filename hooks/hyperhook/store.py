@@ -247,10 +247,13 @@ class Store:
             "step": point.step if point else None,
             "epoch": point.epoch if point else None,
             "error": error,
-            "finished_time": time.time(),
         }
         with self._transaction() as connection:
             where = (trials.c.id == trial_id) & (trials.c.state == TrialState.RUNNING.value)
+            running = connection.execute(trials.select().where(where)).one_or_none()
+            if running is None:
+                return None
+            ended["finished_time"] = max(time.time(), running.started_time)  # a clock may be set back
             if connection.execute(trials.update().where(where).values(**ended)).rowcount == 0:
                 return None
             return _trial(connection.execute(trials.select().where(trials.c.id == trial_id)).one())
@@ -277,6 +280,13 @@ class Store:
         with self._transaction(write=False) as connection:
             row = connection.execute(trials.select().where(trials.c.id == trial_id)).one_or_none()
             return None if row is None else _trial(row)
+
+    def running(self, study: str) -> list[TrialRecord]:
+        """Return the trials of a study that are RUNNING."""
+        trials = self._tables.trials
+        with self._transaction(write=False) as connection:
+            where = (trials.c.study == study) & (trials.c.state == TrialState.RUNNING.value)
+            return [_trial(row) for row in connection.execute(trials.select().where(where))]
 
     def launched(self, launch: str) -> TrialRecord | None:
         """Return the trial that a leading rank started under this mark; None where it has not yet."""

@@ -20,6 +20,7 @@ from hyperhook.errors import (
     ObjectiveError,
     PluginError,
     SpaceError,
+    StoreError,
     StudyError,
     TrialStateError,
 )
@@ -443,10 +444,16 @@ class Study:
         return bool(killed)
 
     def _finish(self) -> None:
-        if self._begun:
-            self._begun = False
+        if not self._begun:
+            return
+        self._begun = False
+        try:
+            if not self._workspace.home.database.exists():
+                raise StoreError(f"home {str(self._workspace.home.path)!r} is gone")
             self._outlet.announce(StudyFinished.of(self._record))
             self._manager.events.study_finished(study=self.record())
+        except (OSError, StoreError) as error:  # training has ended: what it gave is not lost by this
+            log.error("the end of study %s cannot be written (%s)", self.name, error)
 
     def _suggest(self, study: StudyRecord) -> Params:
         if not study.space:

@@ -6,8 +6,10 @@ import logging
 import secrets
 import time
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
+from hyperhook.errors import StoreError
 from hyperhook.events import TrialFinished, TrialResumed, TrialStarted, trial_after
 from hyperhook.home import Home
 from hyperhook.journal import Journal, read
@@ -19,6 +21,8 @@ from hyperhook.store import Store
 __all__ = ["JOURNAL", "Workspace"]
 
 JOURNAL = "journal.jsonl"
+
+_DIED = "its process died"
 
 log = logging.getLogger("hyperhook")
 
@@ -120,17 +124,23 @@ class Workspace:
     ) -> TrialRecord | None:
         """End a trial in the store and in its journal.
 
+        Where the disk refuses either, the trial is left half ended, for `reap` to complete.
+
         Returns:
             The trial as it ended; None where it had ended before.
         """
-        ended = self.store.finish(trial.id, state, point, error)
-        alive = self.home.alive(trial.id)
+        alive, ended = self.home.alive(trial.id), None
         try:
+            ended = self.store.finish(trial.id, state, point, error)
             if ended is not None:
                 journal.append(TrialFinished.of(ended))
-        except OSError as failure:
-            log.error("journal %s cannot be written (%s); its end is added later", journal.path, failure)
-            alive.release()  # half ended: to be reaped
+                journal.sync()  # before the mark goes: else a power cut could leave an end that nobody misses
+        except Exception as failure:
+            if not _is_of_the_disk(failure):
+                raise
+            log.error("the end of trial %s cannot be written (%s); it is added later", trial.name, _brief(failure))
+            alive.release()
+            return ended or _as_ended(trial, state, point, error)
         alive.release(remove=True)
         return ended
 
@@ -145,31 +155,80 @@ class Workspace:
             The trials that were marked.
         """
         killed: list[TrialRecord] = []
-        for trial_id in self.home.started():
+        running = {trial.id for trial in self.store.running(study)}
+        for trial_id in sorted(running | set(self.home.started())):
             alive = self.home.alive(trial_id)
             if not alive.acquire():
                 continue
-            trial = self.store.trial(trial_id)
+            journalled = self._mended(trial_id)
+            trial = self.store.trial(trial_id) or journalled  # a power cut may take the store's last transactions
             if trial is None or trial.study != study:
                 alive.release(remove=trial is None)
                 continue
-            ended = self.store.finish(trial_id, TrialState.KILLED, None, "its process died")
-            if ended is not None:
+            ended = self._finish(trial_id, journalled)
+            if ended is not None and ended.state is TrialState.KILLED:
                 killed.append(ended)
-            self._complete_journal(ended or self.store.trial(trial_id) or trial)
+            self._complete_journal(ended or self.store.trial(trial_id) or _killed(trial), journalled)
             for tracker in trackers:
                 self.home.post(study, tracker, trial_id)
             alive.release(remove=True)
         return killed
 
-    def _complete_journal(self, trial: TrialRecord) -> None:
-        path = self.journal_path(trial.id)
-        known: TrialRecord | None = None
-        for event, _ in read(path) if path.exists() else ():
-            known = trial_after(known, event)
+    def _mended(self, trial_id: str) -> TrialRecord | None:
+        """Return a trial as its journal has it, a torn last line closed; None where it has nothing."""
+        path = self.journal_path(trial_id)
+        if not path.exists():
+            return None
         journal = Journal(path)
-        if known is None:
-            journal.append(TrialStarted.of(trial))
-        if known is None or not known.state.is_finished:
-            journal.append(TrialFinished.of(trial))
+        journal.mend()
         journal.close()
+        known: TrialRecord | None = None
+        for event, _ in read(path):
+            known = trial_after(known, event)
+        return known
+
+    def _finish(self, trial_id: str, journalled: TrialRecord | None) -> TrialRecord | None:
+        """End a trial in the store: as its journal says, or as KILLED; None where it had ended."""
+        if journalled is None or not journalled.state.is_finished:
+            return self.store.finish(trial_id, TrialState.KILLED, None, _DIED)
+        value = journalled.value
+        point = None if value is None else Point(value, journalled.step, journalled.epoch)
+        return self.store.finish(trial_id, journalled.state, point, journalled.error)
+
+    def _complete_journal(self, trial: TrialRecord, journalled: TrialRecord | None) -> None:
+        journal = Journal(self.journal_path(trial.id))
+        if journalled is None:
+            journal.append(TrialStarted.of(trial))
+        if journalled is None or not journalled.state.is_finished:
+            journal.append(TrialFinished.of(trial))
+        journal.sync()
+        journal.close()
+
+
+def _as_ended(trial: TrialRecord, state: TrialState, point: Point | None, error: str | None) -> TrialRecord:
+    """Return a trial as it would have ended, had the disk taken it."""
+    finished = max(time.time(), trial.started_time)
+    if point is None:
+        return replace(trial, state=state, error=error, finished_time=finished)
+    return replace(
+        trial,
+        state=state,
+        value=point.value,
+        step=point.step,
+        epoch=point.epoch,
+        error=error,
+        finished_time=finished,
+    )
+
+
+def _killed(trial: TrialRecord) -> TrialRecord:
+    return trial if trial.state.is_finished else _as_ended(trial, TrialState.KILLED, None, _DIED)
+
+
+def _is_of_the_disk(error: Exception) -> bool:
+    """Tell whether it is the disk that refuses, beneath the journal or the store."""
+    return isinstance(error, OSError | StoreError) or type(error).__module__.startswith("sqlalchemy.exc")
+
+
+def _brief(error: Exception) -> str:
+    return str(error).splitlines()[0]
