@@ -166,7 +166,7 @@ def _describe(entry: EntryPoint) -> tuple[str, str, str, str]:
         factory = entry.load()
     except ModuleNotFoundError as error:
         return "?", "", origin, f"missing: {install_line(entry, [error.name or str(error)])}"
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         return "?", "", origin, f"broken: {type(error).__name__}: {error}"
     missing = missing_libraries(factory)
     kind = "tracker" if isinstance(factory, type) and issubclass(factory, Tracker) else "plugin"

@@ -124,7 +124,8 @@ class Workspace:
     ) -> TrialRecord | None:
         """End a trial in the store and in its journal.
 
-        Where the disk refuses either, the trial is left half ended, for `reap` to complete.
+        Where the disk refuses either, the trial is left half ended, and its lock held: once this process is gone,
+        `reap` completes it.
 
         Returns:
             The trial as it ended; None where it had ended before.
@@ -139,7 +140,6 @@ class Workspace:
             if not _is_of_the_disk(failure):
                 raise
             log.error("the end of trial %s cannot be written (%s); it is added later", trial.name, _brief(failure))
-            alive.release()
             return ended or _as_ended(trial, state, point, error)
         alive.release(remove=True)
         return ended
