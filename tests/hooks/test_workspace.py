@@ -114,6 +114,8 @@ def test_a_trial_whose_end_cannot_be_journalled_is_completed_later(
         ended = workspace.end(trial, journal, TrialState.COMPLETE, Point(1.0), None)
     assert ended is not None
     assert kinds(workspace, trial) == ["TrialStarted"]
+    assert workspace.home.alive(trial.id).is_held()  # nobody waits for what only comes once this process is gone
+    workspace.home.alive(trial.id).release()  # as its death does
     assert workspace.reap("s", ["t"]) == []  # it had ended, so it was not killed
     assert [event for event, _ in read(journal.path)][-1] == TrialFinished.of(ended)
     assert workspace.store.trial(trial.id) == ended

@@ -228,12 +228,16 @@ class HyperhookCallback:
         """Keep what was logged; end a run of our own as FAILED, or as KILLED by Ctrl-C."""
         if trainer.world_size == 1:  # reading may exchange values with ranks that are elsewhere
             self._drain(trainer)
+        if self._trial is not None and not self._trial.record.state.is_finished:
+            self._trial.flush()
         self._end(exception)
 
     @_harmless
     def teardown(self, trainer: Any, pl_module: Any, stage: str) -> None:
         """Take the last checkpoint; in a process that ends with the fit, end a run of our own."""
         self._take_checkpoints(trainer)
+        if self._trial is not None and not self._trial.record.state.is_finished:
+            self._trial.flush()  # what is on its way from a GPU: a spawned rank ends here
         if self._own is not None and multiprocessing.parent_process() is not None:
             self.close()  # a spawned rank runs no exit handlers
 

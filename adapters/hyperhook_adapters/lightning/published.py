@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, SupportsFloat
 
 __all__ = ["LearningRates", "Metrics", "may_log_late", "monitored_names"]
 
@@ -34,7 +34,7 @@ class Metrics:
     _names: Collection[str] = ()
     _has_aliases: bool = False
 
-    def take(self, trainer: Any, *, skip: Collection[str] = (), logged: bool = False) -> dict[str, float]:
+    def take(self, trainer: Any, *, skip: Collection[str] = (), logged: bool = False) -> dict[str, SupportsFloat]:
         """Return what was logged since the last call, each metric once.
 
         Args:
@@ -91,13 +91,15 @@ def _is_alias(name: str, fresh: Mapping[str, Any]) -> bool:
     return any(other is not None and _address(other) == _address(fresh[name]) for other in longer)
 
 
-def _floats(metrics: Mapping[str, Any]) -> dict[str, float]:
-    """Read tensors; those on an accelerator cross over together, so that it is waited for once."""
-    floats: dict[str, float] = {}
+def _floats(metrics: Mapping[str, Any]) -> dict[str, SupportsFloat]:
+    """Read tensors. Those on CUDA stay there: `Trial.log` does not wait for them. Others cross over together."""
+    floats: dict[str, SupportsFloat] = {}
     away: dict[tuple[Any, Any], list[str]] = {}
     for name, value in metrics.items():
         if getattr(value, "is_cpu", True):
             floats[name] = float(value)
+        elif value.is_cuda:
+            floats[name] = value
         else:
             away.setdefault((value.device, value.dtype), []).append(name)
     for names in away.values():

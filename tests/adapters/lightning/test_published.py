@@ -305,3 +305,23 @@ def test_tensors_of_a_device_are_fetched_together() -> None:
 
     assert Metrics().take(Trainer()) == {"a": 1.5, "b": 2.5, "exact": 1 / 3, "here": 0.25}
     assert fetches == [(2,), (1,)]
+
+
+def test_tensors_of_cuda_are_left_to_the_trial_which_does_not_wait() -> None:
+    class Remote(torch.Tensor):
+        is_cpu = False
+        is_cuda = True
+
+        def __float__(self) -> float:
+            raise AssertionError("waited for")
+
+        item = tolist = __float__
+
+    loss = torch.tensor(1.5).as_subclass(Remote)
+
+    class Trainer:
+        callback_metrics: ClassVar[dict[str, Any]] = {"loss": loss, "here": torch.tensor(0.25)}
+
+    found = Metrics().take(Trainer())
+    assert found["loss"] is loss
+    assert found["here"] == 0.25
