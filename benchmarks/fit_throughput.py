@@ -103,7 +103,8 @@ class Switch(L.Callback):
     def turn(self, trainer: L.Trainer, *, on: bool) -> None:
         """Add or take out what logs, and stop or continue the processes that were started for it."""
         if on != self.on:
-            trainer.log_every_n_steps = 1 if on else NEVER
+            if trainer.loggers:  # without one, a small number costs Lightning something for nothing
+                trainer.log_every_n_steps = 1 if on else NEVER
             trainer.callbacks = [self, *self.callbacks] if on else [self]
             for child in self._process.children(recursive=True):
                 with contextlib.suppress(psutil.NoSuchProcess):
