@@ -135,7 +135,8 @@ class Unpicklable(Mirror):
 def rows(folder: Path) -> list[list[dict[str, Any]]]:
     """What a mirror holds of each trial, by number."""
     files = [file for file in folder.glob("*.jsonl") if file.stem != "study"]
-    trials = [[json.loads(line) for line in file.read_text().splitlines()] for file in files]
+    whole = ([line for line in file.read_text().splitlines(keepends=True) if line.endswith("\n")] for file in files)
+    trials = [list(map(json.loads, lines)) for lines in whole if lines]  # one may be just being written
     return sorted(trials, key=lambda trial: int(trial[0]["number"]))
 
 
