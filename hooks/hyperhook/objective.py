@@ -6,7 +6,7 @@ Inside, everything is minimised: `Objective.loss` is the one place where the sig
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, SupportsFloat
 
@@ -108,15 +108,17 @@ class Curve:
     best: Point | None = None
     last: Point | None = None
 
-    def add(self, metrics: Iterable[tuple[str, float]], step: int | None, epoch: int | None) -> None:
+    def add(self, metrics: Mapping[str, float], step: int | None, epoch: int | None) -> None:
         """Take in the metrics of one call of `Trial.log`."""
-        for name, value in metrics:
-            self.names[name] = None
-            if self.objective is not None and name == self.objective.metric:
-                self.count += 1
-                self.last = Point(value, step, epoch)
-                if math.isfinite(value) and (self.best is None or self.objective.is_better(value, self.best.value)):
-                    self.best = self.last
+        if not metrics.keys() <= self.names.keys():
+            self.names.update(dict.fromkeys(metrics))
+        value = None if self.objective is None else metrics.get(self.objective.metric)
+        if self.objective is None or value is None:
+            return
+        self.count += 1
+        self.last = Point(value, step, epoch)
+        if math.isfinite(value) and (self.best is None or self.objective.is_better(value, self.best.value)):
+            self.best = self.last
 
     def reduced(self) -> Point:
         """Return the trial's value.

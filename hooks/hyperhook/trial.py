@@ -229,9 +229,11 @@ class Trial(ArtifactLog):
         self._write(first.time, first.take(), first.step, first.epoch)
 
     def _write(self, when: float, values: dict[str, float], step: int, epoch: int | None) -> None:
-        encoded = {name: value if math.isfinite(value) else finite(value) for name, value in values.items()}
+        encoded: dict[str, float | str] = {**values}
+        if not all(map(math.isfinite, values.values())):
+            encoded = {name: finite(value) for name, value in values.items()}
         self._sink.emit(self._record, MetricsLogged(time=when, metrics=encoded, step=step, epoch=epoch))
-        self.curve.add(values.items(), step, epoch)
+        self.curve.add(values, step, epoch)
 
     def log_params(self, params: Mapping[str, object]) -> None:
         """Record params that became known after the trial began; nested mappings become names with ``/``.
@@ -319,7 +321,7 @@ class Trial(ArtifactLog):
         self.curve = Curve(self.curve.objective)
         for event in events:
             if isinstance(event, MetricsLogged):
-                self.curve.add(event.values().items(), event.step, event.epoch)
+                self.curve.add(event.values(), event.step, event.epoch)
                 self._next_step = event.step + 1
             elif isinstance(event, ParamsLogged):
                 self._known_params.update(event.params)

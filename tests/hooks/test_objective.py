@@ -19,7 +19,7 @@ numbers = st.floats(allow_nan=True, allow_infinity=True)
 def curve(objective: hh.Objective | None, values: list[float]) -> Curve:
     made = Curve(objective)
     for step, value in enumerate(values):
-        made.add([("noise", 1.0), ("m", value)], step * 10, step)
+        made.add({"noise": 1.0, "m": value}, step * 10, step)
     return made
 
 
@@ -48,7 +48,7 @@ def test_last_is_the_last_point(values: list[float]) -> None:
 
 def test_a_metric_that_was_never_logged_names_those_that_were() -> None:
     made = Curve(hh.Maximize("val_los"))
-    made.add([("val_loss", 1.0), ("loss", 2.0)], 0, None)
+    made.add({"val_loss": 1.0, "loss": 2.0}, 0, None)
     with pytest.raises(ObjectiveError) as raised:
         made.reduced()
     assert str(raised.value).startswith("metric 'val_los' was never logged; logged so far: loss, val_loss; ")

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
 from multiprocessing.util import Finalize
 from pathlib import Path
-from typing import Any, Concatenate, ParamSpec
+from typing import Any, Concatenate, ParamSpec, SupportsFloat
 
 from hyperhook import HyperhookError, Study, Tracker, Trial, TrialState, current_trial
 from hyperhook_adapters.lightning.checkpoints import Checkpoints
@@ -166,14 +166,15 @@ class HyperhookCallback:
         if self._late:
             self._drain(trainer, before_batch=True)
             self._late = self._always_late
-        first = self._epoch != trainer.current_epoch or batch_idx == 0
-        self._step, self._epoch = trainer.global_step, trainer.current_epoch
-        self._pending_rates.update(self._rates.take(trainer, everything=first))
+        epoch = trainer.current_epoch
+        first = self._epoch != epoch or batch_idx == 0
+        self._step, self._epoch = trainer.global_step, epoch
+        self._pending_rates |= self._rates.take(trainer, everything=first)
 
     @_harmless
     def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         """Log what the batch published."""
-        self._drain(trainer)
+        self._log(trainer, self._metrics.take(trainer))
 
     @_harmless
     def on_validation_start(self, trainer: Any, pl_module: Any) -> None:
@@ -290,21 +291,24 @@ class HyperhookCallback:
                 self._trial.log_params(holder.hparams)
 
     def _drain(self, trainer: Any, *, before_batch: bool = False, evaluating: bool = False) -> None:
-        """Log what was published since the last time, at the step and epoch where we stand.
+        """Log what was published since the last time.
 
         Every rank reads, since reading may make ranks exchange values; only the one that logs has a trial.
         """
         if trainer.sanity_checking:
             return
         late = monitored_names(trainer.callbacks) if before_batch else ()
-        fresh = self._metrics.take(trainer, skip=late, logged=evaluating)
+        self._log(trainer, self._metrics.take(trainer, skip=late, logged=evaluating), with_rates=not before_batch)
+
+    def _log(self, trainer: Any, fresh: dict[str, SupportsFloat], *, with_rates: bool = True) -> None:
+        """Log metrics, and the learning rates that changed, at the step and epoch where we stand."""
         for name in self._rates.names:
             fresh.pop(name, None)
         if self._trial is None:
             return
-        if self._pending_rates and not before_batch:
-            fresh.update(self._pending_rates)
-            self._pending_rates.clear()
+        if self._pending_rates and with_rates:
+            fresh |= self._pending_rates
+            self._pending_rates = {}
         if fresh:
             step = max(trainer.global_step - 1, 0) if self._step is None else self._step
             self._trial.log(fresh, step=step, epoch=self._epoch)

@@ -96,7 +96,9 @@ def _floats(metrics: Mapping[str, Any]) -> dict[str, SupportsFloat]:
     floats: dict[str, SupportsFloat] = {}
     away: dict[tuple[Any, Any], list[str]] = {}
     for name, value in metrics.items():
-        if getattr(value, "is_cpu", True):
+        if getattr(value, "is_cpu", False):
+            floats[name] = value.item()
+        elif not hasattr(value, "is_cuda"):  # no tensor
             floats[name] = float(value)
         elif value.is_cuda:
             floats[name] = value
@@ -115,7 +117,8 @@ class LearningRates:
     """The learning rates that batches are trained with, by the names that Lightning's own monitor gives them."""
 
     _last: dict[str, float] = field(default_factory=dict)
-    _groups: list[tuple[str, Any]] = field(default_factory=list)
+    _groups: list[tuple[list[Any], list[str]]] = field(default_factory=list)
+    """The parameter groups of each optimizer, and their names."""
 
     @property
     def names(self) -> Collection[str]:
@@ -127,20 +130,21 @@ class LearningRates:
 
         Args:
             trainer: The trainer.
-            everything: Return those that did not change as well.
+            everything: Return those that did not change as well, also of optimizers that are new.
         """
-        if everything or sum(len(optimizer.param_groups) for optimizer in trainer.optimizers) != len(self._groups):
+        if everything or not self._groups or any(len(groups) != len(names) for groups, names in self._groups):
             self._groups = list(_groups(trainer))
         changed = {}
-        for name, group in self._groups:
-            rate = group["lr"]
-            if everything or self._last.get(name) != rate:
-                changed[name] = self._last[name] = float(rate)
+        for groups, names in self._groups:
+            for name, group in zip(names, groups, strict=True):
+                rate = group["lr"]
+                if everything or self._last.get(name) != rate:
+                    changed[name] = self._last[name] = float(rate)
         return changed
 
 
-def _groups(trainer: Any) -> Iterator[tuple[str, Any]]:
-    """Yield names and parameter groups: optimizers with a scheduler count first, and a scheduler may bring a name."""
+def _groups(trainer: Any) -> Iterator[tuple[list[Any], list[str]]]:
+    """Yield parameter groups and their names: optimizers with a scheduler count first, and it may bring a name."""
     scheduled = {id(config.scheduler.optimizer): config for config in reversed(trainer.lr_scheduler_configs)}
     optimizers = [config.scheduler.optimizer for config in reversed(scheduled.values())]
     optimizers += [optimizer for optimizer in trainer.optimizers if id(optimizer) not in scheduled]
@@ -152,9 +156,12 @@ def _groups(trainer: Any) -> Iterator[tuple[str, Any]]:
             kind = type(optimizer).__name__
             name = f"lr-{kind}-{kinds[kind]}" if kinds[kind] else f"lr-{kind}"
             kinds[kind] += 1
-        for number, group in enumerate(optimizer.param_groups, start=1):
-            part = group.get("name", f"pg{number}" if len(optimizer.param_groups) > 1 else None)
-            yield (name if part is None else f"{name}/{part}"), group
+        groups = optimizer.param_groups
+        parts = [
+            group.get("name", f"pg{number}" if len(groups) > 1 else None)
+            for number, group in enumerate(groups, start=1)
+        ]
+        yield groups, [name if part is None else f"{name}/{part}" for part in parts]
 
 
 def may_log_late(module: Any, callbacks: Collection[Any]) -> bool:
