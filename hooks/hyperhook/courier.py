@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 from hyperhook.delivery import Delivery, Projection
 from hyperhook.home import Home
+from hyperhook.memory import resident_bytes
 
 __all__ = ["Courier", "join"]
 
@@ -39,6 +40,8 @@ class _Call:
     projection: Projection | None
     moved: float = field(default_factory=time.monotonic)
     shown: float = field(default_factory=time.monotonic)
+    size: int = field(default_factory=resident_bytes)
+    """The process's memory before it."""
 
     @property
     def seconds(self) -> float:
@@ -67,6 +70,8 @@ class Courier(threading.Thread):
         self._moved = time.monotonic()
         self._call: _Call | None = None
         self._noticed: _Call | None = None
+        self._item: str | None = None
+        self._grown = 0
         delivery.tracker.on_moved = self._go_on
 
     def end(self) -> None:
@@ -78,6 +83,29 @@ class Courier(threading.Thread):
     def hurry(self) -> None:
         """Rest no longer: somebody waits for what is left."""
         self._wake.set()
+
+    @property
+    def grown_bytes(self) -> int:
+        """By how much the process grew in this tracker's calls; those of others at the same time blur it."""
+        call = self._call
+        return self._grown + (0 if call is None else max(resident_bytes() - call.size, 0))
+
+    def excuse(self) -> None:
+        """Do not name this tracker as the one that ends the process, although it is in a call."""
+        self._home.call(self._study, self._delivery.name).unlink(missing_ok=True)
+
+    def accuse(self) -> None:
+        """Name this tracker as the one that ends the process, although it may be in no call."""
+        log.error(
+            "%s let the forwarder grow by %d MB, of %d; it is sent by one of its own from now on",
+            self._delivery.name,
+            self.grown_bytes >> 20,
+            resident_bytes() >> 20,
+        )
+        if self._item is not None:
+            file = self._home.call(self._study, self._delivery.name)
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(self._item)
 
     @property
     def hangs(self) -> bool:
@@ -156,7 +184,7 @@ class Courier(threading.Thread):
         if time.monotonic() < not_before:
             return False
         before = projection.cursor.offset
-        self._call = _Call(projection)
+        self._call, self._item = _Call(projection), item
         try:
             with self._named(item, projection):
                 complete = projection.deliver()
@@ -174,7 +202,7 @@ class Courier(threading.Thread):
             )
             return False
         finally:
-            self._call = None
+            self._grown, self._call = self.grown_bytes, None
         self._retries.pop(item, None)
         if projection.cursor.offset != before:
             self._moved = time.monotonic()

@@ -59,6 +59,7 @@ class Cursor(msgspec.Struct, frozen=True):
         mark: A checksum of the last of them: where it differs, the journal lost what was confirmed, in a power cut.
         state: What its last `Tracker.flush` returned.
         error: Why the last attempt failed; None where it did not.
+        death: Why the forwarder ended in one of its calls; None where none ever did.
         progress: What the tracker is doing, where that takes long.
         refused: Where the event ends that was refused last, and how often it was.
         aside: The events that were set aside, by the offset behind each.
@@ -68,9 +69,15 @@ class Cursor(msgspec.Struct, frozen=True):
     mark: int | None = None
     state: dict[str, Scalar] = {}
     error: str | None = None
+    death: str | None = None
     progress: str | None = None
     refused: tuple[int, int] = (0, 0)
     aside: tuple[int, ...] = ()
+
+    @property
+    def remark(self) -> str | None:
+        """What a person should know: what is wrong now, what goes on, or what once went wrong."""
+        return self.error or self.progress or self.death
 
 
 class Delivery:
@@ -322,11 +329,11 @@ class Projection:
             self._cursor = cursor
 
 
-def note_death(file: Path, error: str) -> None:
+def note_death(file: Path, reason: str) -> None:
     """Keep in a cursor's file why its tracker's process died; nobody holds the cursor any more."""
     beside = file.with_suffix(".died")
     file.parent.mkdir(parents=True, exist_ok=True)
-    beside.write_bytes(msgspec.json.encode(msgspec.structs.replace(load_cursor(file), error=error)))
+    beside.write_bytes(msgspec.json.encode(msgspec.structs.replace(load_cursor(file), death=reason)))
     os.replace(beside, file)
 
 

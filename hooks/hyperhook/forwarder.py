@@ -15,15 +15,15 @@ import select
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import IO, BinaryIO
 
 from hyperhook.courier import FIRST_RETRY_SECONDS, LAST_RETRY_SECONDS, POLL_SECONDS, Courier, join
 from hyperhook.delivery import Delivery, load_cursor, note_death
-from hyperhook.errors import PluginError
+from hyperhook.errors import HyperhookError, PluginError
 from hyperhook.home import Home
+from hyperhook.memory import resident_bytes
 from hyperhook.tracker import Tracker
 from hyperhook.workspace import Workspace
 
@@ -35,6 +35,10 @@ LISTEN_SECONDS = 1.0
 """How often the forwarder looks after its couriers; a word from the training process wakes it at once."""
 NICENESS = 10
 """How far the forwarder steps back where all cores are busy."""
+MOST_MB = 2048
+"""How large the forwarder may become, unless ``HYPERHOOK_FORWARDER_MB`` says otherwise: five times what it needs."""
+TOO_LARGE = 81
+"""The status that it ends with when it is larger."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +62,7 @@ def pending(home: Home, study: str, trackers: Mapping[str, Tracker]) -> list[Pen
     for name in trackers:
         items = [item for item in home.posted(study, name) if not home.alive(item).is_held()]
         cursors = (load_cursor(home.cursor(study, item, name)) for item in items)
-        remarks = [cursor.error or cursor.progress for cursor in cursors]
+        remarks = [cursor.remark for cursor in cursors]
         if items:
             rows.append(Pending(name, len(items), next(filter(None, remarks), None)))
     return rows
@@ -77,10 +81,11 @@ class Forwarder:
 
     Raises:
         PluginError: A tracker cannot be sent to another process.
+        HyperhookError: ``HYPERHOOK_FORWARDER_MB`` is no number above 0.
     """
 
     def __init__(self, home: Home, study: str, trackers: Mapping[str, Tracker]) -> None:
-        self._order = _pickled(_Order(home, study, dict(trackers), list(sys.path)))
+        self._order = _pickled(_Order(home, study, dict(trackers), list(sys.path), _most_bytes()))
         self._home, self._study, self._trackers = home, study, dict(trackers)
         self._process: subprocess.Popen[bytes] | None = None
         self._apart: list[Forwarder] = []
@@ -132,13 +137,14 @@ class Forwarder:
                 call.unlink()
             except OSError:
                 continue
-            note_death(self._home.cursor(self._study, item, name), f"the forwarder died (status {status}) in its call")
-            log.warning("the forwarder died (status %d) while it sent to %s; that is sent on its own now", status, name)
+            reason = "became too large" if status == TOO_LARGE else f"died (status {status})"
+            note_death(self._home.cursor(self._study, item, name), f"the forwarder {reason} in its call")
+            log.warning("the forwarder %s while it sent to %s; that is sent on its own now", reason, name)
             if len(self._trackers) > 1:
                 apart = Forwarder(self._home, self._study, {name: self._trackers.pop(name)})
                 apart.ensure()
                 self._apart.append(apart)
-        self._order = _pickled(_Order(self._home, self._study, self._trackers, list(sys.path)))
+        self._order = _pickled(_Order(self._home, self._study, self._trackers, list(sys.path), _most_bytes()))
 
     def _hurry(self) -> None:
         for other in self._apart:
@@ -210,6 +216,14 @@ class _Order:
     study: str
     trackers: dict[str, Tracker]
     path: list[str]
+    most_bytes: int
+
+
+def _most_bytes() -> int:
+    text = os.environ.get("HYPERHOOK_FORWARDER_MB", str(MOST_MB))
+    if not text.isdecimal() or not int(text):
+        raise HyperhookError(f"HYPERHOOK_FORWARDER_MB: expected megabytes, such as {MOST_MB}, got {text!r}")
+    return int(text) << 20
 
 
 def _pickled(order: _Order) -> bytes:
@@ -263,13 +277,19 @@ def main(lifeline: BinaryIO) -> None:
     while _listen(lifeline, couriers):
         for courier in couriers:
             courier.watch()
+        _stay_small(couriers, order.most_bytes)
     if not order.home.database.exists():
         return  # the home was deleted: nothing is left to deliver, and it is not made again
     workspace = Workspace(order.home)
     _reap(workspace, order.study, order.trackers)
     for courier in couriers:
         courier.end()
-    join(couriers, partial(_reap, workspace, order.study, order.trackers))
+
+    def meanwhile() -> None:
+        _reap(workspace, order.study, order.trackers)
+        _stay_small(couriers, order.most_bytes)
+
+    join(couriers, meanwhile)
     if any(courier.is_alive() for courier in couriers):
         logging.shutdown()
         os._exit(1)  # a library that hangs may hang at an orderly exit, too
@@ -284,6 +304,19 @@ def _listen(lifeline: BinaryIO, couriers: Iterable[Courier]) -> bool:
         for courier in couriers:
             courier.hurry()
     return True
+
+
+def _stay_small(couriers: Sequence[Courier], most_bytes: int) -> None:
+    """End the process where it became too large, and name the tracker that grew most: the memory is the training's.
+
+    What was not confirmed is sent again by the next forwarder, which the training process starts.
+    """
+    if resident_bytes() > most_bytes:
+        for courier in couriers:
+            courier.excuse()
+        max(couriers, key=lambda courier: courier.grown_bytes).accuse()
+        logging.shutdown()
+        os._exit(TOO_LARGE)
 
 
 def _reap(workspace: Workspace, study: str, trackers: Iterable[str]) -> None:

@@ -20,7 +20,8 @@ class TrackerStatus:
         delivered: How many trials it has whole.
         pending: How many trials are on their way, running ones included.
         aside: How many events it refused for good.
-        error: Why the last attempt failed, or how far one is that takes long; None where there is nothing to say.
+        error: Why the last attempt failed, how far one is that takes long, or why the forwarder once ended in a call;
+            None where there is nothing to say.
     """
 
     tracker: str
@@ -45,7 +46,7 @@ def _status(home: Home, study: StudyRecord, tracker: str) -> TrackerStatus:
     files = {trial.id: home.cursor(study.name, trial.id, tracker) for trial in study.trials}
     cursors = {trial: load_cursor(file) for trial, file in files.items() if file.exists()}
     own = load_cursor(home.cursor(study.name, STUDY_ITEM, tracker))
-    remarks = (cursor.error or cursor.progress for cursor in (*cursors.values(), own))
+    remarks = (cursor.remark for cursor in (*cursors.values(), own))
     return TrackerStatus(
         tracker,
         delivered=len(cursors.keys() - posted),

@@ -59,6 +59,15 @@ hold = threading.Event()  # who waits for it hangs
 error = {{"RuntimeError": RuntimeError("broken"), "SystemExit": SystemExit(3)}}
 
 
+class Leaking(JsonLines):
+    batch_size = 1
+    kept = []
+
+    def flush(self, trial):
+        self.kept.append(bytearray(b"x") * (16 << 20))
+        return super().flush(trial)
+
+
 class Closing(JsonLines):
     def close(self):
         (self.folder / "closed").touch()
@@ -384,6 +393,30 @@ def test_a_tracker_that_exits_the_forwarder_is_named(home: Path, tmp_path: Path,
         error = rows(home)["exit_metrics_logged"].error
     assert error is not None
     assert "exit" in error or "died" in error
+
+
+def test_a_tracker_that_leaks_is_named_and_the_rest_of_the_memory_is_the_trainings(
+    home: Path, tmp_path: Path, trackers: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It grows by 16 MB an event; each forwarder that became too large makes room for another one, which goes on."""
+    monkeypatch.setenv("HYPERHOOK_FORWARDER_MB", "150")
+    leaking, good = trackers.Leaking(str(tmp_path / "leaking")), trackers.JsonLines(str(tmp_path / "good"))
+    with opened(home, [leaking, good]) as study:
+        study.flush_timeout_seconds = 0.0
+        study.run(train, trials=2, progress=False)
+        study.flush_timeout_seconds = 60.0
+
+        def is_named() -> bool:
+            assert study.flush()
+            return rows(home)["leaking"].error is not None
+
+        wait_for(is_named, seconds=60.0)
+        check(study, home, tmp_path / "good", trials=2)
+        found = rows(home)
+    assert received(tmp_path / "leaking") == everything(2)
+    assert found["leaking"].error == "the forwarder became too large in its call"
+    assert found["jsonlines"].error is None
+    assert "leaking let the forwarder grow by" in (home / "logs" / "forwarder.log").read_text()
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")

@@ -238,3 +238,9 @@ def test_a_training_function_that_gives_no_value_fails_its_trial_and_the_study_g
     assert failed.error.startswith(message)
     made.run(train, trials=3)
     assert [str(trial.state) for trial in made.trials] == ["FAILED", "COMPLETE", "COMPLETE"]
+
+
+def test_a_bound_of_the_forwarders_memory_that_is_no_number(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HYPERHOOK_FORWARDER_MB", "2GB")
+    with pytest.raises(HyperhookError, match="HYPERHOOK_FORWARDER_MB: expected megabytes, such as 2048, got '2GB'"):
+        hh.Study("s", trackers=["tensorboard"], home=tmp_path)
