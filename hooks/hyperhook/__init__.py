@@ -8,7 +8,7 @@ from hyperhook.errors import HyperhookError
 from hyperhook.hookspecs import hookimpl
 from hyperhook.objective import Maximize, Minimize, Objective, Point
 from hyperhook.parameters import Choice, Float, Int, Params, Scalar
-from hyperhook.records import Artifact, StudyRecord, TrialRecord, TrialState
+from hyperhook.records import Artifact, Dataset, StudyRecord, TrialRecord, TrialState
 from hyperhook.space import Space
 from hyperhook.tracker import Tracker
 from hyperhook.trial import Trial, current_trial
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Artifact",
     "Choice",
+    "Dataset",
     "Float",
     "HyperhookError",
     "Int",

@@ -5,15 +5,16 @@ from __future__ import annotations
 import os
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 from hyperhook.errors import ArtifactError
 from hyperhook.events import ArtifactLogged, ArtifactRemoved, finite
+from hyperhook.parameters import Scalar
 from hyperhook.records import ArtifactKind, TrialRecord
 from hyperhook.sink import Sink
-from hyperhook.values import as_count, as_float, as_name
+from hyperhook.values import as_count, as_facts, as_float, as_name
 
 __all__ = ["ArtifactLog"]
 
@@ -38,6 +39,7 @@ class ArtifactLog(ABC):
         score: float | None = None,
         aliases: Sequence[str] = (),
         link: bool | None = None,
+        metadata: Mapping[str, Scalar] | None = None,
     ) -> None:
         """Make an existing file or folder part of the trial: it is put aside in the trial's own folder.
 
@@ -51,10 +53,11 @@ class ArtifactLog(ABC):
             aliases: Names that are from now on this one's and no other's, such as ``["best"]``.
             link: Link rather than copy, which takes no time whatever the size, and shows what is written into the same
                 file later; by default for checkpoints, which trainers replace and never write into again.
+            metadata: What else is known of it, 100 entries at the most. MLflow and W&B show a checkpoint's.
 
         Raises:
             FileNotFoundError: There is no such file.
-            ArtifactError: The kind is neither of these.
+            ArtifactError: The kind is neither of these, or the metadata no names and values.
             MetricError: The step is no int from 0, or the score no number.
             TrialStateError: The trial has ended.
         """
@@ -74,6 +77,7 @@ class ArtifactLog(ABC):
             lambda target: duplicate(file.resolve(), target, link=linked),
             score=None if score is None else finite(as_float("score", score)),
             aliases=tuple(map(str, aliases)),
+            metadata=as_facts("log_artifact: metadata", {} if metadata is None else metadata),
         )
 
     def remove_artifact(self, name: str, *, kind: Literal["file", "checkpoint"] = "file") -> None:

@@ -17,6 +17,7 @@ from hyperhook.errors import JournalError
 from hyperhook.events import (
     ArtifactLogged,
     ArtifactRemoved,
+    DatasetLogged,
     Event,
     MetricsLogged,
     NoteLogged,
@@ -147,6 +148,8 @@ def dispatch(hooks: TrialEvents, trial: TrialRecord | None, event: Event) -> Tri
             hooks.tags_logged(trial=trial, tags=event.tags)
         case NoteLogged():
             hooks.note_logged(trial=trial, note=event.note)
+        case DatasetLogged():
+            hooks.dataset_logged(trial=trial, dataset=event.dataset())
         case TrialFinished():
             hooks.trial_finished(trial=trial)
         case StopRequested():

@@ -5,7 +5,7 @@
     HyperhookError
     ├── SpaceError (ValueError)        a parameter, a space or a set of params that cannot be
     ├── MetricError (ValueError)       a metric's name, value or step that cannot be logged
-    ├── ArtifactError (ValueError)     a file, an image, a figure, a table, a text or a tag that cannot be logged
+    ├── ArtifactError (ValueError)     a file, a figure, a table, a text, a tag or a dataset that cannot be logged
     ├── ObjectiveError (ValueError)    a trial that gives no value to search with
     │   └── NotFiniteError             its value is NaN or infinite: the training diverged
     ├── PluginError                    a plugin that cannot be used
@@ -59,7 +59,7 @@ class MetricError(HyperhookError, ValueError):
 
 
 class ArtifactError(HyperhookError, ValueError):
-    """A file, an image, a figure, a table, a text or a tag that cannot be logged."""
+    """A file, an image, a figure, a table, a text, a tag or a dataset that cannot be logged."""
 
 
 class ObjectiveError(HyperhookError, ValueError):

@@ -18,13 +18,14 @@ import msgspec
 from hyperhook.errors import JournalError
 from hyperhook.objective import Direction, Objective, Reduce
 from hyperhook.parameters import Scalar
-from hyperhook.records import Artifact, ArtifactKind, StudyRecord, TrialRecord, TrialState
+from hyperhook.records import Artifact, ArtifactKind, Dataset, StudyRecord, TrialRecord, TrialState
 from hyperhook.space import Space
 
 __all__ = [
     "SCHEMA",
     "ArtifactLogged",
     "ArtifactRemoved",
+    "DatasetLogged",
     "Event",
     "MetricsLogged",
     "NoteLogged",
@@ -43,7 +44,7 @@ __all__ = [
     "trial_after",
 ]
 
-SCHEMA = 2
+SCHEMA = 3
 
 
 class _Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", omit_defaults=True):
@@ -135,12 +136,13 @@ class _ArtifactEvent(_Event, frozen=True, kw_only=True):
     step: int | None = None
     score: float | str | None = None
     aliases: tuple[str, ...] = ()
+    metadata: dict[str, Scalar] = {}
 
     def artifact(self) -> Artifact:
         """Return the file as hooks receive it."""
         score = None if self.score is None else float(self.score)
         place = self.place or self.name
-        return Artifact(Path(self.path), self.name, self.kind, self.step, score, self.aliases, place)
+        return Artifact(Path(self.path), self.name, self.kind, self.step, score, self.aliases, place, self.metadata)
 
 
 class ArtifactLogged(_ArtifactEvent, frozen=True, kw_only=True, tag="artifact_logged"):
@@ -161,6 +163,20 @@ class NoteLogged(_Event, frozen=True, kw_only=True, tag="note_logged"):
     """The trial was described in words, in place of what was said before."""
 
     note: str
+
+
+class DatasetLogged(_Event, frozen=True, kw_only=True, tag="dataset_logged"):
+    """It was told which data the trial works with."""
+
+    name: str
+    context: str = "training"
+    digest: str | None = None
+    source: str | None = None
+    profile: dict[str, Scalar] = {}
+
+    def dataset(self) -> Dataset:
+        """Return the dataset as hooks receive it."""
+        return Dataset(self.name, self.context, self.digest, self.source, self.profile)
 
 
 class StopRequested(_Event, frozen=True, kw_only=True, tag="stop_requested"):
@@ -202,6 +218,7 @@ Event: TypeAlias = (
     | ArtifactRemoved
     | TagsLogged
     | NoteLogged
+    | DatasetLogged
     | StopRequested
     | TrialFinished
 )

@@ -13,7 +13,7 @@ import pluggy
 
 from hyperhook.objective import Point
 from hyperhook.parameters import Params, Scalar
-from hyperhook.records import Artifact, StudyRecord, TrialRecord
+from hyperhook.records import Artifact, Dataset, StudyRecord, TrialRecord
 
 if TYPE_CHECKING:
     from hyperhook.study import Study
@@ -125,7 +125,7 @@ class TrialEvents:
 
         Args:
             trial: The trial, as it started.
-            artifact: Where the file lies, its name, its kind, its step, score and aliases.
+            artifact: Where the file lies, its name, its kind, its step, score and aliases, and its metadata.
 
         Called: after the file was there and the fact was journalled; in the forwarder, if it is still there.
         How often: once per file; again when one of the same kind, name and step took its place.
@@ -171,6 +171,21 @@ class TrialEvents:
 
         Called: after they were journalled.
         How often: once per call of ``Trial.log_note``.
+        Where: plugins in the training process, in the thread that logged; trackers in the forwarder.
+        If it raises: it is reported once, with the plugin's name; training and other plugins go on.
+        """
+
+    @hookspec
+    def dataset_logged(self, trial: TrialRecord, dataset: Dataset) -> None:
+        """It was told which data the trial works with.
+
+        Args:
+            trial: The trial, as it started.
+            dataset: Its name, context, digest, source and profile; one of the same name and context takes the place of
+                what was told before.
+
+        Called: after it was journalled.
+        How often: once per call of ``Trial.log_dataset`` that brought something new.
         Where: plugins in the training process, in the thread that logged; trackers in the forwarder.
         If it raises: it is reported once, with the plugin's name; training and other plugins go on.
         """

@@ -12,7 +12,7 @@ from hyperhook.objective import Objective
 from hyperhook.parameters import Params
 from hyperhook.space import Space
 
-__all__ = ["Artifact", "ArtifactKind", "StudyRecord", "TrialRecord", "TrialState"]
+__all__ = ["Artifact", "ArtifactKind", "Dataset", "StudyRecord", "TrialRecord", "TrialState"]
 
 ArtifactKind = Literal["file", "checkpoint", "image", "figure", "table", "text"]
 
@@ -120,6 +120,7 @@ class Artifact:
         aliases: Names that are from now on this one's, and no other's: ``"best"``, ``"last"``.
         place: Where it lies below the trial's folder of artifacts, such as ``images/samples/00000020.png``: made of
             characters that any file system takes, and the same for what takes its place. Trackers may use it as it is.
+        metadata: What else is known of it; ``signature`` is a model's, as text.
     """
 
     path: Path
@@ -129,3 +130,24 @@ class Artifact:
     score: float | None = None
     aliases: tuple[str, ...] = ()
     place: str = ""
+    metadata: Params = field(default_factory=lambda: MappingProxyType({}))
+
+
+@dataclass(frozen=True, slots=True)
+class Dataset:
+    """Data that a trial works with; the data itself stays where it is.
+
+    Attributes:
+        name: What it is called.
+        context: What it serves, such as ``"training"``, ``"validation"`` or ``"test"``. Another one of the same name
+            and context takes its place.
+        digest: A fingerprint of the data; None where nobody took one.
+        source: Where the data comes from, such as a path or an address; None where nobody said.
+        profile: What it looks like, such as its rows, its batch size, its shapes.
+    """
+
+    name: str
+    context: str = "training"
+    digest: str | None = None
+    source: str | None = None
+    profile: Params = field(default_factory=lambda: MappingProxyType({}))

@@ -13,16 +13,9 @@ from dataclasses import dataclass, replace
 from typing import Any, SupportsFloat
 
 from hyperhook.artifacts import ArtifactLog
+from hyperhook.description import DescriptionLog
 from hyperhook.errors import MetricError, TrialStateError
-from hyperhook.events import (
-    Event,
-    MetricsLogged,
-    NoteLogged,
-    ParamsLogged,
-    StopRequested,
-    TagsLogged,
-    finite,
-)
+from hyperhook.events import DatasetLogged, Event, MetricsLogged, ParamsLogged, StopRequested, finite
 from hyperhook.objective import Curve, Objective
 from hyperhook.parameters import Scalar
 from hyperhook.records import TrialRecord
@@ -34,8 +27,6 @@ from hyperhook.values import (
     as_count,
     as_float,
     as_name,
-    as_tags,
-    as_text,
     brief,
     flatten,
 )
@@ -63,7 +54,7 @@ class _Waiting:
         return self.values if self.transfer is None else self.values | self.transfer.take()
 
 
-class Trial(ArtifactLog):
+class Trial(ArtifactLog, DescriptionLog):
     """One training run with one set of params.
 
     Studies make trials; training functions use them.
@@ -89,6 +80,7 @@ class Trial(ArtifactLog):
         self._sink = sink
         self._emits = emits
         self._known_params: dict[str, Scalar] = dict(record.params)
+        self._known_datasets = {}
         self._next_step = 0
         self._stop_requested = False
         self._recorded: dict[str, int] = {}
@@ -260,34 +252,6 @@ class Trial(ArtifactLog):
         if new:
             self._sink.emit(self._record, ParamsLogged(time=time.time(), params=new))
 
-    def log_tags(self, tags: Mapping[str, object]) -> None:
-        """Put labels on the trial; one that is there already changes its value.
-
-        Args:
-            tags: Names and values; values are recorded as texts of 100,000 characters at the most.
-
-        Raises:
-            ArtifactError: A name is no string, or a text is too long.
-            TrialStateError: The trial has ended.
-        """
-        if self._is_heard("log_tags"):
-            found = as_tags(tags)
-            if found:
-                self._sink.emit(self._record, TagsLogged(time=time.time(), tags=found))
-
-    def log_note(self, note: str) -> None:
-        """Describe the trial in words (Markdown), in place of what was said before.
-
-        Args:
-            note: The words, 100,000 characters at the most.
-
-        Raises:
-            ArtifactError: It is too long.
-            TrialStateError: The trial has ended.
-        """
-        if self._is_heard("log_note"):
-            self._sink.emit(self._record, NoteLogged(time=time.time(), note=as_text("log_note", note)))
-
     @property
     def should_stop(self) -> bool:
         """Whether a pruner wants the trial to end now. Once True it stays True, and the trial ends as PRUNED."""
@@ -325,6 +289,8 @@ class Trial(ArtifactLog):
                 self._next_step = event.step + 1
             elif isinstance(event, ParamsLogged):
                 self._known_params.update(event.params)
+            elif isinstance(event, DatasetLogged):
+                self._known_datasets[event.name, event.context] = event.dataset()
             elif isinstance(event, StopRequested):
                 self._stop_requested = True
 

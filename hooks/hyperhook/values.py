@@ -11,12 +11,26 @@ from hyperhook.errors import ArtifactError, MetricError
 from hyperhook.events import text
 from hyperhook.parameters import Scalar, plain
 
-__all__ = ["LONGEST_NAME", "LONGEST_TEXT", "MOST_METRICS", "as_count", "as_float", "as_name", "as_tags", "flatten"]
+__all__ = [
+    "LONGEST_NAME",
+    "LONGEST_TEXT",
+    "MOST_FACTS",
+    "MOST_METRICS",
+    "as_count",
+    "as_facts",
+    "as_float",
+    "as_label",
+    "as_name",
+    "as_tags",
+    "flatten",
+]
 
 MOST_METRICS = 5_000
 """How many metrics one call may log: an event is one line of the journal, and travels as one."""
 LONGEST_NAME = 10_000
 """Characters of a metric's name."""
+MOST_FACTS = 100
+"""How many entries a dataset's profile or an artifact's metadata may have."""
 LONGEST_TEXT = 100_000
 """Characters of a param's or a tag's value, and of a note; a longer param is cut. What is longer is a text to log."""
 
@@ -91,6 +105,33 @@ def as_text(what: str, value: object) -> str:
         raise ArtifactError(
             f"{what}: a text may have {LONGEST_TEXT} characters, got {len(found)}; log it by log_text, as a file"
         )
+    return found
+
+
+def as_label(what: str, label: object) -> str:
+    """Return a short text that must not be empty.
+
+    Raises:
+        ArtifactError: It is no string, empty, or too long.
+    """
+    if isinstance(label, str) and 0 < len(label) <= LONGEST_NAME:
+        return text(label)
+    raise ArtifactError(f"{what}: expected a string of 1 to {LONGEST_NAME} characters, got {brief(label)}")
+
+
+def as_facts(what: str, facts: object) -> dict[str, Scalar]:
+    """Return a few facts about something, as `flatten` does it for params.
+
+    Raises:
+        ArtifactError: They are no names with values, or there are too many.
+    """
+    if not isinstance(facts, Mapping):
+        raise ArtifactError(f"{what}: expected names and values, as in {{'rows': 60000}}, got {brief(facts)}")
+    found = dict(flatten(facts))
+    for name in found:
+        as_label(f"{what}: a name", name)
+    if len(found) > MOST_FACTS:
+        raise ArtifactError(f"{what}: expected {MOST_FACTS} entries at the most, got {len(found)}; log a table instead")
     return found
 
 

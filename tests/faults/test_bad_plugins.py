@@ -68,6 +68,7 @@ def train(trial: hh.Trial) -> None:
     trial.log_params({"p": trial.number})
     trial.log_tags({"t": "x"})
     trial.log_note("n")
+    trial.log_dataset("d")
     trial.log_artifact(__file__, name="w")
     trial.remove_artifact("w")
     for step in range(STEPS):

@@ -96,7 +96,8 @@ def make(where, how):
     names = {{"study_started": "study", "study_finished": "study", "flush": "trial", "close": ""}}
     taken = {{
         "metrics_logged": "trial, metrics, step, epoch", "params_logged": "trial, params", "tags_logged": "trial, tags",
-        "note_logged": "trial, note", "artifact_logged": "trial, artifact", "artifact_removed": "trial, artifact",
+        "note_logged": "trial, note", "dataset_logged": "trial, dataset",
+        "artifact_logged": "trial, artifact", "artifact_removed": "trial, artifact",
         "resume": "trial, state", **names,
     }}.get(where, "trial")
     scope = {{"method": method}}
@@ -137,6 +138,7 @@ def train(trial: hh.Trial) -> None:
     trial.log_params({"p": trial.number})
     trial.log_tags({"t": "x"})
     trial.log_note("n")
+    trial.log_dataset("d")
     for name in ("kept", "gone"):
         trial.log_artifact(__file__, name=name)
     trial.remove_artifact("gone")

@@ -79,6 +79,14 @@ def test_the_same_name_takes_the_place_and_what_is_removed_is_gone(
     assert source.exists()
 
 
+def test_metadata_goes_with_a_file(trial: hh.Trial, recorder: RecordingPlugin) -> None:
+    trial.log_artifact(__file__, name="plain")
+    trial.log_artifact(__file__, name="rich", metadata={"rows": 3, "loss": float("nan"), "signature": "{}"})
+    plain, rich = logged(recorder)
+    assert plain.metadata == {}
+    assert rich.metadata == {"rows": 3, "loss": "nan", "signature": "{}"}
+
+
 def test_a_folder_is_kept_whole_and_replaced_whole(trial: hh.Trial, recorder: RecordingPlugin, tmp_path: Path) -> None:
     folder = tmp_path / "shards"
     (folder / "deep").mkdir(parents=True)
@@ -181,11 +189,8 @@ WRONG: list[tuple[Callable[[hh.Trial], object], type[Exception], str]] = [
     (lambda t: t.log_table("x", {"a": [1], "b": []}), ArtifactError, "equal length, got a: 1, b: 0"),
     (lambda t: t.log_table("x", "abc"), ArtifactError, "'x' got 'abc' .str., expected a DataFrame"),
     (lambda t: t.log_text("", "a"), HyperhookError, "names must be non-empty"),
+    (lambda t: t.log_artifact(__file__, metadata=["a"]), ArtifactError, r"metadata: .*, got \['a'\]"),  # type: ignore[arg-type]
     (lambda t: t.log_text("x", "a", step=-1), HyperhookError, "step: expected an int from 0, got -1"),
-    (lambda t: t.log_tags(["a"]), ArtifactError, "expected names and texts"),  # type: ignore[arg-type]
-    (lambda t: t.log_tags({"": "a"}), ArtifactError, "names must be strings"),
-    (lambda t: t.log_tags({"a": "x" * 100_001}), ArtifactError, "100000 characters, got 100001; log it by log_text"),
-    (lambda t: t.log_note("x" * 100_001), ArtifactError, "log_note: a text may have 100000"),
 ]
 
 
@@ -216,16 +221,6 @@ def test_a_disk_that_refuses_costs_the_file_and_is_named_once(
     (record,) = caplog.records
     assert "training goes on unrecorded" in record.message
     assert recorder.points() == [("loss", 0, None, 1.0)]
-
-
-def test_tags_and_notes_reach_the_listeners(trial: hh.Trial, recorder: RecordingPlugin) -> None:
-    trial.log_tags({"team": "vision", "attempt": 3})
-    trial.log_tags({})
-    trial.log_note("Better than *before*.")
-    assert [(c.hook, c.arguments.get("tags"), c.arguments.get("note")) for c in recorder.calls[-2:]] == [
-        ("tags_logged", {"team": "vision", "attempt": "3"}, None),
-        ("note_logged", None, "Better than *before*."),
-    ]
 
 
 def test_a_plugin_gets_the_live_trial_before_the_training_function(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from hyperhook.errors import HookError, JournalError
 from hyperhook.events import (
     ArtifactLogged,
     ArtifactRemoved,
+    DatasetLogged,
     MetricsLogged,
     NoteLogged,
     ParamsLogged,
@@ -89,6 +90,10 @@ class Book(hh.Tracker):
         self._hear("note_logged", note)
 
     @hh.hookimpl
+    def dataset_logged(self, dataset: hh.Dataset) -> None:
+        self._hear("dataset_logged", dataset)
+
+    @hh.hookimpl
     def trial_finished(self, trial: TrialRecord) -> None:
         self._hear("trial_finished", trial)
 
@@ -145,6 +150,7 @@ def test_every_event_reaches_its_hook_with_what_was_journalled(box: Home, journa
     stop = StopRequested(time=4.0)
     write(journal, TrialStarted.of(TRIAL), ParamsLogged(time=2.0, params={"p": None}), POINTS[1], artifact, stop)
     write(journal, gone, removed, TagsLogged(time=5.0, tags={"t": "x"}), NoteLogged(time=5.0, note="n"))
+    write(journal, DatasetLogged(time=5.0, name="d", profile={"rows": 3}))
     book = Book()
     made = projection(box, book)
     assert not made.deliver()
@@ -158,6 +164,7 @@ def test_every_event_reaches_its_hook_with_what_was_journalled(box: Home, journa
         ("artifact_removed", removed.artifact()),
         ("tags_logged", {"t": "x"}),
         ("note_logged", "n"),
+        ("dataset_logged", hh.Dataset("d", "training", profile={"rows": 3})),
         EXPECTED[-1],
     ]
     assert book.calls.count("flush") == 2

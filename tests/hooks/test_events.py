@@ -15,6 +15,7 @@ from hyperhook.errors import JournalError
 from hyperhook.events import (
     SCHEMA,
     ArtifactLogged,
+    DatasetLogged,
     Event,
     MetricsLogged,
     ParamsLogged,
@@ -63,6 +64,16 @@ events = st.one_of(
         kind=st.sampled_from(["file", "checkpoint"]),
         step=st.none() | steps,
         score=st.none() | st.floats().map(finite),
+        metadata=st.dictionaries(names, scalars, max_size=2),
+    ),
+    st.builds(
+        DatasetLogged,
+        time=times,
+        name=names,
+        context=names,
+        digest=st.none() | names,
+        source=st.none() | names,
+        profile=st.dictionaries(names, scalars, max_size=2),
     ),
     st.builds(StopRequested, time=times, step=st.none() | steps),
     st.builds(
@@ -116,13 +127,25 @@ def test_json_that_is_no_event_is_an_error(line: bytes) -> None:
     "line",
     [
         encode(TrialStarted(time=0.0, schema=SCHEMA + 1, id="a", number=0, study="s", params={})),
-        b'{"event":"trial_started","schema":3,"shape":"unknown"}',
-        b'{"event":"of_tomorrow","schema":3}',
+        b'{"event":"trial_started","schema":4,"shape":"unknown"}',
+        b'{"event":"of_tomorrow","schema":4}',
     ],
 )
 def test_a_newer_schema_is_refused_and_says_so(line: bytes) -> None:
-    with pytest.raises(JournalError, match="the journal has schema 3, this hyperhook reads up to 2; update hyperhook"):
+    with pytest.raises(JournalError, match="the journal has schema 4, this hyperhook reads up to 3; update hyperhook"):
         decode(line)
+
+
+@pytest.mark.parametrize("schema", range(1, SCHEMA + 1))
+def test_an_older_schema_is_read(schema: int) -> None:
+    line = b'{"event":"trial_started","time":0,"schema":%d,"id":"a","number":0,"study":"s","params":{}}' % schema
+    assert decode(line) == TrialStarted(time=0.0, schema=schema, id="a", number=0, study="s", params={})
+
+
+def test_an_artifact_of_before_it_had_metadata_has_none() -> None:
+    event = decode(b'{"event":"artifact_logged","time":0,"path":"/a/w","name":"w"}')
+    assert isinstance(event, ArtifactLogged)
+    assert event.artifact().metadata == {}
 
 
 def test_the_schema_is_written_into_the_first_event() -> None:
@@ -176,9 +199,24 @@ def test_an_artifact_comes_back_with_a_score_that_json_lacks() -> None:
         step=3,
         score=finite(math.inf),
         aliases=("best",),
+        metadata={"signature": "{}"},
     )
     back = decode(encode(event))
     assert isinstance(back, ArtifactLogged)
     assert back.artifact() == hh.Artifact(
-        Path("/a/ü.ckpt"), "best/ü.ckpt", "checkpoint", 3, math.inf, ("best",), "checkpoints/best/ü.ckpt"
+        Path("/a/ü.ckpt"),
+        "best/ü.ckpt",
+        "checkpoint",
+        3,
+        math.inf,
+        ("best",),
+        "checkpoints/best/ü.ckpt",
+        {"signature": "{}"},
     )
+
+
+def test_a_dataset_comes_back() -> None:
+    event = DatasetLogged(time=0.0, name="größe", context="test", digest="d", source="s", profile={"rows": 3})
+    back = decode(encode(event))
+    assert isinstance(back, DatasetLogged)
+    assert back.dataset() == hh.Dataset("größe", "test", "d", "s", {"rows": 3})

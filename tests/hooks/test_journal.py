@@ -202,8 +202,8 @@ def test_closing_twice_does_nothing_and_a_forked_child_does_not_inherit_on_exec(
 
 
 def test_a_newer_journal_is_refused_before_anything_of_it_is_taken(path: Path) -> None:
-    write(path, TrialStarted(time=0.0, schema=3, id="a", number=0, study="s", params={}), point(0))
-    with pytest.raises(JournalError, match="schema 3, this hyperhook reads up to 2; update hyperhook"):
+    write(path, TrialStarted(time=0.0, schema=4, id="a", number=0, study="s", params={}), point(0))
+    with pytest.raises(JournalError, match="schema 4, this hyperhook reads up to 3; update hyperhook"):
         events(path)
 
 

@@ -38,6 +38,7 @@ EVENTS: dict[str, dict[str, object]] = {
     "artifact_removed": {"trial": TRIAL, "artifact": hh.Artifact(Path("a"), "a")},
     "tags_logged": {"trial": TRIAL, "tags": {"t": "x"}},
     "note_logged": {"trial": TRIAL, "note": "n"},
+    "dataset_logged": {"trial": TRIAL, "dataset": hh.Dataset("d")},
     "trial_finished": {"trial": TRIAL},
     "study_finished": {"study": STUDY},
 }

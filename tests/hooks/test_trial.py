@@ -217,6 +217,7 @@ CALLS: list[Callable[[Trial], object]] = [
     lambda trial: trial.remove_artifact("a"),
     lambda trial: trial.log_tags({"a": "b"}),
     lambda trial: trial.log_note("a"),
+    lambda trial: trial.log_dataset("a"),
     lambda trial: trial.log_image("a", __file__),
     lambda trial: trial.log_figure("a", object()),
     lambda trial: trial.log_table("a", {}),

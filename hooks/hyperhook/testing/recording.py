@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from hyperhook.hookspecs import hookimpl
 from hyperhook.parameters import Scalar
-from hyperhook.records import Artifact, StudyRecord, TrialRecord
+from hyperhook.records import Artifact, Dataset, StudyRecord, TrialRecord
 from hyperhook.trial import Trial
 
 __all__ = ["Call", "RecordingPlugin"]
@@ -105,6 +105,11 @@ class RecordingPlugin:
     def note_logged(self, trial: TrialRecord, note: str) -> None:
         """Keep the call."""
         self._keep("note_logged", trial=trial, note=note)
+
+    @hookimpl
+    def dataset_logged(self, trial: TrialRecord, dataset: Dataset) -> None:
+        """Keep the call."""
+        self._keep("dataset_logged", trial=trial, dataset=dataset)
 
     @hookimpl
     def trial_finished(self, trial: TrialRecord) -> None:
