@@ -10,9 +10,9 @@
 What is written, and how:
 
 - ``trials.csv``: trial, number, id, state, value, step, epoch, started_time, finished_time (ISO 8601, in UTC), error,
-  note, each param as ``param.<name>`` and each tag as ``tag.<name>``. It is replaced as a whole, so a reader never sees
-  half of it, and is rebuilt from the files of all trials under a lock, so that several forwarders can write into one
-  folder.
+  note, each param as ``param.<name>``, each tag as ``tag.<name>``, each dataset as ``dataset.<context>/<name>``, its
+  facts as JSON. It is replaced as a whole, so a reader never sees half of it, and is rebuilt from the files of all
+  trials under a lock, so that several forwarders can write into one folder.
 - ``<trial name>.csv``: time (seconds since 1970, UTC), step, epoch, name, value, in the order of logging.
 - A number is the shortest text that ``float`` reads back as the very same number; NaN and the infinities are ``nan``,
   ``inf`` and ``-inf``. pandas before 3.1 reads the last bit with ``read_csv(…, float_precision="round_trip")`` only.
@@ -41,7 +41,7 @@ from pathlib import Path
 from typing import Any, Literal, TextIO, get_args
 from urllib.parse import quote
 
-from hyperhook import HyperhookError, Scalar, Tracker, TrialRecord, hookimpl
+from hyperhook import Dataset, HyperhookError, Scalar, Tracker, TrialRecord, hookimpl
 
 __all__ = ["Csv"]
 
@@ -49,7 +49,7 @@ Format = Literal["csv", "parquet"]
 
 _POINT_COLUMNS = ("time", "step", "epoch", "name", "value")
 _TRIAL_COLUMNS = tuple("trial number id state value step epoch started_time finished_time error note".split())
-_GROUPS = ("params", "tags")
+_GROUPS = ("params", "tags", "datasets")
 _ROWS = ".trials"
 _ROW_GROUP = 1 << 16
 """Points in a row group of a Parquet file: what is held in memory at once."""
@@ -162,6 +162,15 @@ class Csv(Tracker):
         run.is_new = True
 
     @hookimpl
+    def dataset_logged(self, trial: TrialRecord, dataset: Dataset) -> None:
+        """Keep which data the trial works with."""
+        run = self._run(trial)
+        facts = {"digest": dataset.digest, "source": dataset.source, **dataset.profile}
+        told = json.dumps({name: value for name, value in facts.items() if value is not None})
+        run.row.setdefault("datasets", {})[f"{dataset.context}/{dataset.name}"] = told
+        run.is_new = True
+
+    @hookimpl
     def trial_finished(self, trial: TrialRecord) -> None:
         """Keep how the trial ended."""
         run = self._run(trial)
@@ -227,15 +236,15 @@ class Csv(Tracker):
         """Write `trials.csv` anew; files of trials that have not changed since are not read again."""
         found = [self._row(entry) for entry in os.scandir(folder / _ROWS) if entry.name.endswith(".json")]
         rows = sorted((row for row in found if row is not None), key=lambda row: (row["number"], row["started_time"]))
-        params, tags = (list(dict.fromkeys(name for row in rows for name in row.get(of, ()))) for of in _GROUPS)
+        groups = {of: list(dict.fromkeys(name for row in rows for name in row.get(of, ()))) for of in _GROUPS}
         beside = folder / _ROWS / "trials.new"
         with open(beside, "w", encoding="utf-8", newline="") as file:
             out = csv.writer(file)
-            out.writerow((*_TRIAL_COLUMNS, *(f"param.{name}" for name in params), *(f"tag.{name}" for name in tags)))
+            more = (f"{of.removesuffix('s')}.{name}" for of, names in groups.items() for name in names)
+            out.writerow((*_TRIAL_COLUMNS, *more))
             for row in rows:
                 facts = (row.get(name) for name in _TRIAL_COLUMNS)
-                more = (row["params"].get(name) for name in params)
-                out.writerow((*facts, *more, *(row.get("tags", {}).get(name) for name in tags)))
+                out.writerow((*facts, *(row.get(of, {}).get(name) for of, names in groups.items() for name in names)))
         os.replace(beside, folder / "trials.csv")
 
     def _row(self, entry: os.DirEntry[str]) -> dict[str, Any] | None:

@@ -19,22 +19,26 @@ What is shown, and how:
 - Files are artifacts below ``files/``, ``checkpoints/``, ``images/``, ``figures/``, ``tables/`` or ``texts/``:
   the name, and for a series the step. In a name, what is no ASCII letter, digit, space or one of ``_.-=+@,`` stands as
   ``~`` and its UTF-8 bytes in hexadecimal. A checkpoint that the trainer deleted is deleted here, too. A tag
-  ``hyperhook.checkpoint.<name>`` has its step and score, ``hyperhook.alias.best`` the name of the best one.
+  ``hyperhook.checkpoint.<name>`` has its step, its score and its metadata (without the latter where that is too long),
+  ``hyperhook.alias.best`` the name of the best one. ``hyperhook.signature`` is what the model takes, in the form that
+  ``mlflow.models.ModelSignature.from_dict`` reads.
+- A dataset is an input of the run, its context the tag ``mlflow.data.context``. Where no digest was given, or one above
+  36 characters, a hash stands for it. MLflow holds what has the same name and digest once in an experiment, with the
+  profile that came first, and once in a run; it cannot take an input back.
 - The parent run is FINISHED from its beginning: it only holds the trials together, and nothing has to end it.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, TypeVar
 
 from hyperhook import (
     Artifact,
+    Dataset,
     HyperhookError,
     Scalar,
     StudyRecord,
@@ -44,6 +48,7 @@ from hyperhook import (
     hookimpl,
 )
 from hyperhook_adapters._mlflow_files import RunFiles
+from hyperhook_adapters._mlflow_texts import as_name, as_params, as_tag, dataset_input, shorten
 
 __all__ = ["MLflow"]
 
@@ -52,19 +57,12 @@ log = logging.getLogger("hyperhook.mlflow")
 _T = TypeVar("_T")
 
 _METRICS_PER_CALL, _TEXTS_PER_CALL = 1000, 100
-_NAME_LENGTH, _PARAM_LENGTH, _TAG_LENGTH = 250, 6000, 5000
 _STATUS = {
     TrialState.COMPLETE: "FINISHED",
     TrialState.PRUNED: "FINISHED",
     TrialState.FAILED: "FAILED",
     TrialState.KILLED: "KILLED",
 }
-_REFUSED = re.compile(
-    r"[^\w/. :-]"  # a character
-    r"|^/|/$|/(?=/)"  # a slash that a path would lose
-    r"|^\.(?=\.)|(?<![^/])\.(?=\.?(?:/|$))"  # dots that a path would resolve
-    r"|_(?=0x)"  # what looks like one of ours
-)
 
 
 @dataclass
@@ -78,6 +76,7 @@ class _Run:
     """Name, value, time in milliseconds, step."""
     params: dict[str, str] = field(default_factory=dict)
     tags: dict[str, str] = field(default_factory=dict)
+    datasets: list[Dataset] = field(default_factory=list)
     dropped: set[str] = field(default_factory=set)
     """Tags to delete."""
     files: RunFiles | None = None
@@ -161,7 +160,7 @@ class MLflow(Tracker):
             info = client.create_run(experiment, _milliseconds(trial.started_time), tags, trial.name).info
         run = self._runs[trial.id] = _Run(info.run_id, info.artifact_uri)
         run.tags["hyperhook.state"] = str(trial.state)
-        run.params.update(_texts(trial.params))
+        run.params.update(as_params(trial.params))
 
     @hookimpl
     def trial_resumed(self, trial: TrialRecord) -> None:
@@ -173,7 +172,7 @@ class MLflow(Tracker):
     @hookimpl
     def params_logged(self, trial: TrialRecord, params: Mapping[str, Scalar]) -> None:
         """Keep params for the next flush."""
-        self._run(trial).params.update(_texts(params))
+        self._run(trial).params.update(as_params(params))
 
     @hookimpl
     def metrics_logged(
@@ -193,19 +192,24 @@ class MLflow(Tracker):
             while (point := (name, str(value), step, at)) in run.points:
                 at += 1
             run.points.add(point)
-            run.metrics.append((_name(name), float(value), at, step))
+            run.metrics.append((as_name(name), float(value), at, step))
 
     @hookimpl
     def tags_logged(self, trial: TrialRecord, tags: Mapping[str, str]) -> None:
         """Keep tags for the next flush."""
         for name, value in tags.items():
             ours = name.startswith(("hyperhook.", "mlflow.", "tag."))
-            self._run(trial).tags[_name(f"tag.{name}" if ours else name)] = _cut(value, _TAG_LENGTH)
+            self._run(trial).tags[as_name(f"tag.{name}" if ours else name)] = as_tag(value)
 
     @hookimpl
     def note_logged(self, trial: TrialRecord, note: str) -> None:
         """Keep the run's description for the next flush."""
-        self._run(trial).tags["mlflow.note.content"] = _cut(note, _TAG_LENGTH)
+        self._run(trial).tags["mlflow.note.content"] = as_tag(note)
+
+    @hookimpl
+    def dataset_logged(self, trial: TrialRecord, dataset: Dataset) -> None:
+        """Keep an input for the next flush."""
+        self._run(trial).datasets.append(dataset)
 
     @hookimpl
     def artifact_logged(self, trial: TrialRecord, artifact: Artifact) -> None:
@@ -214,10 +218,13 @@ class MLflow(Tracker):
         self._files(run).put(artifact.path, _place(artifact))
         if artifact.kind == "checkpoint":
             about = {"artifact": _place(artifact), "step": artifact.step, "score": artifact.score}
-            run.tags[_checkpoint_tag(artifact)] = json.dumps(about)
+            others = {name: value for name, value in artifact.metadata.items() if name not in (*about, "signature")}
+            run.tags[_checkpoint_tag(artifact)] = as_tag(json.dumps(about | others), json.dumps(about))
+            if "signature" in artifact.metadata:
+                run.tags["hyperhook.signature"] = as_tag(str(artifact.metadata["signature"]))
             run.dropped.discard(_checkpoint_tag(artifact))
         for alias in artifact.aliases:
-            run.tags[_name(f"hyperhook.alias.{alias}")] = _cut(artifact.name, _TAG_LENGTH)
+            run.tags[as_name(f"hyperhook.alias.{alias}")] = as_tag(artifact.name)
 
     @hookimpl
     def artifact_removed(self, trial: TrialRecord, artifact: Artifact) -> None:
@@ -238,7 +245,7 @@ class MLflow(Tracker):
             "objective_epoch": trial.epoch,
             "error": trial.error,
         }
-        run.tags.update({f"hyperhook.{key}": _cut(str(v), _TAG_LENGTH) for key, v in facts.items() if v is not None})
+        run.tags.update({f"hyperhook.{key}": as_tag(str(v)) for key, v in facts.items() if v is not None})
         ended = trial.started_time if trial.finished_time is None else trial.finished_time
         run.end = (_STATUS[trial.state], _milliseconds(ended))
 
@@ -253,12 +260,14 @@ class MLflow(Tracker):
             client.log_batch(run.id, metrics=metrics)
         for tags in _chunks([RunTag(*item) for item in run.tags.items()], _TEXTS_PER_CALL):
             client.log_batch(run.id, tags=tags)
+        if run.datasets:
+            client.log_inputs(run.id, [dataset_input(dataset) for dataset in run.datasets])
         for tag in run.dropped & client.get_run(run.id).data.tags.keys() if run.dropped else ():
             client.delete_tag(run.id, tag)
         if run.end is not None:
             client.set_terminated(run.id, *run.end)
             del self._runs[trial.id]
-        for sent in (run.metrics, run.params, run.tags, run.dropped):
+        for sent in (run.metrics, run.params, run.tags, run.datasets, run.dropped):
             sent.clear()
         step, epoch = run.axis
         return {"run_id": run.id, "step": step, "epoch": epoch}
@@ -314,7 +323,7 @@ class MLflow(Tracker):
             wanted = "tags.`hyperhook.kind` = 'study'"
             found = client.search_runs([experiment], wanted, max_results=1, order_by=["attributes.start_time ASC"])
             if not found:
-                name = _shorten(study, _NAME_LENGTH)
+                name = shorten(study)
                 created = client.create_run(experiment, tags={"hyperhook.kind": "study"}, run_name=name)
                 client.set_terminated(created.info.run_id)
                 return self._parent(study)
@@ -324,7 +333,7 @@ class MLflow(Tracker):
     def _experiment(self, study: str) -> str:
         """Return the id of a study's experiment; one that is not there is created, a deleted one restored."""
         if study not in self._experiments:
-            client, name = self._connect(), _shorten(study, 500)
+            client, name = self._connect(), shorten(study, 500)
             found = client.get_experiment_by_name(name)
             if found is None:
                 found = self._create(name)
@@ -353,32 +362,11 @@ def _place(artifact: Artifact) -> str:
 
 
 def _checkpoint_tag(artifact: Artifact) -> str:
-    return _name(f"hyperhook.checkpoint.{artifact.name}")
+    return as_name(f"hyperhook.checkpoint.{artifact.name}")
 
 
 def _milliseconds(seconds: float) -> int:
     return round(seconds * 1000)
-
-
-def _name(name: str) -> str:
-    """Return a name that MLflow takes; different ones for different names."""
-    return _shorten(_REFUSED.sub(lambda match: f"_0x{ord(match[0]):x}_", name), _NAME_LENGTH)
-
-
-def _shorten(name: str, length: int) -> str:
-    if len(name) <= length:
-        return name
-    return f"{name[: length - 17]}-{hashlib.sha256(name.encode()).hexdigest()[:16]}"
-
-
-def _texts(params: Mapping[str, Scalar]) -> dict[str, str]:
-    return {_name(name): _cut(str(value), _PARAM_LENGTH) for name, value in params.items()}
-
-
-def _cut(text: str, length: int) -> str:
-    """Return a text that is short enough; one that was cut says how long it was."""
-    note = f"… ({len(text)} characters)"
-    return text if len(text) <= length else text[: length - len(note)] + note
 
 
 def _chunks(items: Sequence[_T], size: int) -> Iterator[Sequence[_T]]:

@@ -13,6 +13,8 @@ What is shown, and how:
   already. A metric called ``epoch`` takes the place of that column.
 - A character that a project's name may not hold is written as ``_0x…_`` with its code in hexadecimal, and so is a ``_``
   before a ``0x``; a name above 128 characters is cut and ends in its hash.
+- Datasets stand in the config below ``hyperhook/datasets``, each as ``<context>/<name>`` with its profile, digest and
+  source; a param of that very name gets a ``%`` in front. A checkpoint's metadata is that of its version.
 - The study is the run's group, its job type is ``trial``. A tag is a label ``name: value`` of the run (the ``name``
   alone where the value is empty; cut to 64 characters, with its hash), a note is the run's notes.
 - Images and figures of matplotlib are images, figures of plotly and texts are HTML, tables are tables, all under their
@@ -42,12 +44,13 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal
 from urllib.parse import urlsplit
 
-from hyperhook import Artifact, HyperhookError, Scalar, Tracker, TrialRecord, TrialState, hookimpl
+from hyperhook import Artifact, Dataset, HyperhookError, Scalar, Tracker, TrialRecord, TrialState, hookimpl
 from hyperhook_adapters._offline_file import wait_until_complete
 
-__all__ = ["STEP", "WandB"]
+__all__ = ["DATASETS", "STEP", "WandB"]
 
 STEP = "trainer/global_step"
+DATASETS = "hyperhook/datasets"
 
 _KEPT = re.compile(r"%*(?:_step|_timestamp|_runtime|_wandb|trainer/global_step|hyperhook/.*)", re.DOTALL)
 _EXIT_CODE = {TrialState.COMPLETE: 0, TrialState.PRUNED: 0, TrialState.FAILED: 1, TrialState.KILLED: 255}
@@ -64,6 +67,7 @@ class _Run:
     tags: dict[str, str] = field(default_factory=dict)
     checkpoints: dict[str, Artifact] = field(default_factory=dict)
     """By name; they are sent when the trial ends."""
+    datasets: dict[str, dict[str, Scalar]] = field(default_factory=dict)
     aliases: dict[str, str] = field(default_factory=dict)
     """The name of the checkpoint that each stands for."""
 
@@ -122,7 +126,7 @@ class WandB(Tracker):
     @hookimpl
     def params_logged(self, trial: TrialRecord, params: Mapping[str, Scalar]) -> None:
         """Add to the run's config."""
-        self._run(trial).run.config.update(dict(params), allow_val_change=True)
+        self._run(trial).run.config.update(_config(params), allow_val_change=True)
 
     @hookimpl
     def metrics_logged(
@@ -148,6 +152,15 @@ class WandB(Tracker):
     def note_logged(self, trial: TrialRecord, note: str) -> None:
         """Describe the run."""
         self._run(trial).run.notes = note
+
+    @hookimpl
+    def dataset_logged(self, trial: TrialRecord, dataset: Dataset) -> None:
+        """Add to the run's config."""
+        run = self._run(trial)
+        given = {"digest": dataset.digest, "source": dataset.source}
+        about = {name: value for name, value in given.items() if value is not None}
+        run.datasets[f"{dataset.context}/{dataset.name}"] = {**dataset.profile, **about}
+        run.run.config.update({DATASETS: dict(run.datasets)}, allow_val_change=True)
 
     @hookimpl
     def artifact_logged(self, trial: TrialRecord, artifact: Artifact) -> None:
@@ -207,7 +220,7 @@ class WandB(Tracker):
         """Make each checkpoint that is left a version of the trial's model; the best one last, so that it is shown."""
         kept = [artifact for artifact in run.checkpoints.values() if artifact.path.exists()]
         for artifact in sorted(kept, key=lambda artifact: artifact.name == run.aliases.get("best")):
-            about = {"step": artifact.step, "score": artifact.score}
+            about = {**artifact.metadata, "step": artifact.step, "score": artifact.score}
             model = self._library().Artifact(f"trial-{trial.id}", type="model", metadata=about)
             if artifact.path.is_dir():
                 model.add_dir(str(artifact.path), policy="immutable")
@@ -249,7 +262,7 @@ class WandB(Tracker):
                 name=trial.name,
                 group=trial.study,
                 job_type="trial",
-                config=dict(trial.params),
+                config=_config(trial.params),
                 mode=mode,
                 dir=str(root),
                 resume="allow" if mode == "online" else None,
@@ -345,6 +358,11 @@ def _logged_in(base_url: str) -> bool:
 def _key(name: str) -> str:
     """Return the column of a metric."""
     return f"%{name}" if _KEPT.fullmatch(name) else name
+
+
+def _config(params: Mapping[str, Scalar]) -> dict[str, Scalar]:
+    """Return params as the config has them: one that is called like the datasets gets out of their way."""
+    return {f"%{name}" if name.lstrip("%") == DATASETS else name: value for name, value in params.items()}
 
 
 def _project(name: str) -> str:

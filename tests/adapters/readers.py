@@ -198,6 +198,7 @@ def _wandb_run(path: Path) -> Run:
                 params |= _items(record.run.config.update)
             case "config":
                 params |= _items(record.config.update)
+                params.pop("hyperhook/datasets", None)
             case "history":
                 rows.extend(_columns(_items(record.history.item)))
             case "summary":

@@ -16,6 +16,7 @@ from typing import Any, Concatenate, ParamSpec, SupportsFloat
 
 from hyperhook import HyperhookError, Study, Tracker, Trial, TrialState, current_trial
 from hyperhook_adapters.lightning.checkpoints import Checkpoints
+from hyperhook_adapters.lightning.data import loaded, signature
 from hyperhook_adapters.lightning.published import LearningRates, Metrics, may_log_late, monitored_names
 
 __all__ = ["HyperhookCallback"]
@@ -92,6 +93,7 @@ class HyperhookCallback:
         self._late = self._always_late = True
         self._checkpoints = Checkpoints()
         self._checkpoint_names: dict[Path, str] = {}
+        self._about_model: dict[str, str] = {}
         self._reported: set[tuple[object, ...]] = set()
         self.state_key = self._legacy_state_key = f"HyperhookCallback-{id(self):x}"  # nothing is stored under it
         if trial is not None:
@@ -159,6 +161,7 @@ class HyperhookCallback:
         self._step, self._epoch = max(trainer.global_step - 1, 0), trainer.current_epoch
         others = [callback for callback in trainer.callbacks if not isinstance(callback, HyperhookCallback)]
         self._always_late, self._late = may_log_late(pl_module, others), True
+        self._describe(trainer, pl_module)
 
     @_harmless
     def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
@@ -290,6 +293,16 @@ class HyperhookCallback:
             if getattr(holder, "_log_hyperparams", False):  # save_hyperparameters(logger=False) keeps them private
                 self._trial.log_params(holder.hparams)
 
+    @_harmless
+    def _describe(self, trainer: Any, pl_module: Any) -> None:
+        """Say which data the fit works with, and keep what the model takes for its checkpoints."""
+        if self._trial is None:
+            return
+        for data in loaded(trainer):
+            self._trial.log_dataset(data.name, context=data.context, profile=data.profile)
+        takes = signature(pl_module)
+        self._about_model = {} if takes is None else {"signature": takes}
+
     def _drain(self, trainer: Any, *, before_batch: bool = False, evaluating: bool = False) -> None:
         """Log what was published since the last time.
 
@@ -326,7 +339,13 @@ class HyperhookCallback:
         for file in written:
             name = self._checkpoint_name(file.path)
             self._trial.log_artifact(
-                file.path, name=name, kind="checkpoint", step=file.step, score=file.score, aliases=file.aliases
+                file.path,
+                name=name,
+                kind="checkpoint",
+                step=file.step,
+                score=file.score,
+                aliases=file.aliases,
+                metadata=self._about_model,
             )
         for path in self._checkpoints.take_removed() if written else ():
             self._trial.remove_artifact(self._checkpoint_names.pop(path, path.name), kind="checkpoint")
