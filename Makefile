@@ -34,7 +34,11 @@ format: $(READY)
 bench: $(READY)  ## the numbers in docs/benchmarks.md
 	$(BIN)/python benchmarks/event_cost.py
 	$(BIN)/python benchmarks/import_time.py
-	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/fit_throughput.py
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/fit_throughput.py --blocks 400
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/slow_server.py --blocks 200
+	$(BIN)/python benchmarks/backlog.py
+	$(BIN)/python benchmarks/replay.py
+	$(BIN)/python benchmarks/start_up.py
 	OPENBLAS_NUM_THREADS=1 $(BIN)/python benchmarks/gp_vs_random.py
 
 clean:

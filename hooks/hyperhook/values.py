@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import numbers
 from collections.abc import Iterator, Mapping
-from typing import SupportsFloat
 
 from hyperhook.errors import ArtifactError, MetricError
 from hyperhook.events import text
@@ -56,7 +55,7 @@ def as_float(name: str, value: object) -> float:
     Raises:
         MetricError: It is not one number.
     """
-    if isinstance(value, str | bytes) or not isinstance(value, SupportsFloat):
+    if isinstance(value, str | bytes) or not hasattr(value, "__float__"):  # the protocol's own check takes 4 µs
         hint = "; log words by log_text, log_tags or log_params" if isinstance(value, str) else ""
         raise MetricError(f"log: metric {name!r} got {brief(value)} ({type(value).__name__}), expected a number{hint}")
     try:
