@@ -85,17 +85,34 @@ class SuggesterContract(ABC):
         assert study == before, "the study's record was changed"
         return answer
 
+    @staticmethod
+    def history(number: int) -> StudyRecord:
+        """Return a study with a space and a history, drawn by a number: ask for more of them where 25 are too few."""
+        rng = random.Random(number)
+        space = Space({f"p{i}": rng.choice(_PARAMETERS)(f"p{i}") for i in range(rng.randint(1, 5))})
+        value = rng.choice(_VALUES)
+        ends = (TrialState.FAILED,) if rng.random() < 0.1 else _ENDS
+        study = StudyRecord("s", space, rng.choice([Minimize, Maximize])("m"), number)
+        params: dict[str, Scalar] = {}
+        for _ in range(rng.choice([0, 1, 2, 3, 8, 20])):
+            if not params or rng.random() < 0.7:  # else the same again
+                params = space.sample(rng)
+            state = rng.choice(ends)
+            told = state in (TrialState.COMPLETE, TrialState.PRUNED)
+            study = _with(study, params, state, value(rng) if told else None)
+        return study
+
     @_each_history
     @given(st.integers(0, 10**6), st.sampled_from([1, 1, 3]))
     def test_any_history_gives_valid_params(self, number: int, count: int) -> None:
         """Duplicates, constants, NaN, infinities, huge values, one trial, none that ended well: all have a next."""
-        self.suggest(_history(number), count)
+        self.suggest(self.history(number), count)
 
     @_each_history
     @given(st.integers(0, 10**6))
     def test_the_same_seed_and_history_give_the_same_params(self, number: int) -> None:
         """With another suggester of the same kind, too: what it knows is in the history."""
-        study = _history(number)
+        study = self.history(number)
         assert self.suggest(study) == self.suggest(study)
 
     def test_another_seed_gives_other_params(self) -> None:
@@ -173,20 +190,3 @@ def _with(study: StudyRecord, params: Params, state: TrialState, value: float | 
     number = len(study.trials)
     trial = TrialRecord(str(number), number, study.name, params, state, value)
     return StudyRecord(study.name, study.space, study.objective, study.seed, (*study.trials, trial))
-
-
-def _history(number: int) -> StudyRecord:
-    """Return a space and a history, drawn by a number."""
-    rng = random.Random(number)
-    space = Space({f"p{i}": rng.choice(_PARAMETERS)(f"p{i}") for i in range(rng.randint(1, 5))})
-    value = rng.choice(_VALUES)
-    ends = (TrialState.FAILED,) if rng.random() < 0.1 else _ENDS
-    study = StudyRecord("s", space, rng.choice([Minimize, Maximize])("m"), number)
-    params: dict[str, Scalar] = {}
-    for _ in range(rng.choice([0, 1, 2, 3, 8, 20])):
-        if not params or rng.random() < 0.7:  # else the same again
-            params = space.sample(rng)
-        state = rng.choice(ends)
-        told = state in (TrialState.COMPLETE, TrialState.PRUNED)
-        study = _with(study, params, state, value(rng) if told else None)
-    return study
