@@ -89,7 +89,7 @@ def send(folder: Path, name: str) -> float:
     left = deliver(workspace, "replay", {name: tracker})
     seconds = time.perf_counter() - began
     if left:
-        raise SystemExit(f"{name}: not everything arrived: {left}")
+        raise RuntimeError(f"{name}: not everything arrived: {left}")
     return seconds
 
 

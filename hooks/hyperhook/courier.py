@@ -42,10 +42,14 @@ class _Call:
     shown: float = field(default_factory=time.monotonic)
     size: int = field(default_factory=resident_bytes)
     """The process's memory before it."""
+    offset: int | None = None
 
     @property
     def seconds(self) -> float:
-        """How long nothing has moved."""
+        """How long nothing has moved: no batch was confirmed, and the tracker said nothing."""
+        offset = None if self.projection is None else self.projection.cursor.offset
+        if offset != self.offset:
+            self.offset, self.moved = offset, time.monotonic()
         return time.monotonic() - self.moved
 
 

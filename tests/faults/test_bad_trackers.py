@@ -68,6 +68,14 @@ class Leaking(JsonLines):
         return super().flush(trial)
 
 
+class Slow(JsonLines):
+    batch_size = 1
+
+    def flush(self, trial):
+        time.sleep(0.05)
+        return super().flush(trial)
+
+
 class Closing(JsonLines):
     def close(self):
         (self.folder / "closed").touch()
@@ -324,6 +332,24 @@ def test_a_tracker_that_hangs_is_named_wherever_it_does(
     trackers.hold.set()  # it comes back, late: the rest arrives once
     wait_for(lambda: not box.posted("s", f"hang_{where}"))
     assert received(tmp_path / "hanging") == everything(2)
+
+
+def test_a_tracker_that_takes_long_with_many_batches_does_not_hang(
+    home: Path, tmp_path: Path, trackers: ModuleType, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Sending a long journal is one call of the courier's; what counts is that its batches are confirmed."""
+    monkeypatch.setattr(courier, "NOTICE_SECONDS", 0.3)
+    monkeypatch.setattr(courier, "HANG_SECONDS", 0.4)
+    monkeypatch.setattr(courier, "POLL_SECONDS", 0.01)
+    slow = trackers.Slow(str(tmp_path / "slow"))
+    with opened(home, []) as study:
+        study.run(train, trials=1, progress=False)
+    Home(home).post("s", "slow", study.trials[0].id)
+    begun = time.monotonic()
+    assert deliver(Workspace(Home(home)), "s", load_trackers([slow])) == []
+    assert time.monotonic() - begun > courier.HANG_SECONDS
+    assert received(tmp_path / "slow") == everything(1)
+    assert "has not returned from a call" not in caplog.text
 
 
 def test_a_tracker_that_hangs_when_it_is_closed_is_left_behind(
