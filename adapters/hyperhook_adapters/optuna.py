@@ -7,11 +7,11 @@
 
 How a study of Optuna's is put to a suggester:
 
-- The space are the parameters that all complete trials have in the same range (`intersection_search_space`). What is
+- The space holds the parameters that all complete trials have in the same range (`intersection_search_space`). What is
   outside of it, so all of the first trial, and what depends on a condition, is drawn by Optuna's `RandomSampler`.
 - A categorical parameter is a choice between the positions of its options, which may thus be any objects.
-- Running trials are passed on as running, with what was suggested for them. A suggester takes them as pending, so
-  threads and processes that share a study do not try the same.
+- Running trials are passed on as running, and a suggester takes them as pending. Threads that share a sampler see all
+  that was suggested for them; other processes see those that have asked for all of their parameters.
 - A pruned trial has its last intermediate value. A failed one has none: the GP takes it as one as bad as the worst.
 - A trial that lacks a parameter, or had one outside of its present range, tells nothing: it stands there as killed,
   without params, so that trials keep their places.
