@@ -1,165 +1,243 @@
 """Optuna: hyperhook's suggesters as a sampler of Optuna's own studies.
 
-How a study is seen:
+::
 
-- The parameters that all of its trials share are suggested together; the others, such as those that only some trials
-  have, are drawn at random, as Optuna's own samplers for a fixed space do. What has a single value is not searched.
-- Trials that run are pending, those that failed count as bad as the worst, pruned ones count with their last value.
-  A trial whose params are not of the space as it is now, since a range has changed, is left out.
-- A categorical parameter is a choice between its positions, so that it may hold any object.
+    study = optuna.create_study(sampler=HyperhookSampler())  # "gp": Bayesian optimization with a Gaussian process
+    study = optuna.create_study(sampler=HyperhookSampler("random"))  # or any other suggester, by its name
+
+How a study of Optuna's is put to a suggester:
+
+- The space holds the parameters that all complete trials have in the same range (`intersection_search_space`). What is
+  outside of it, so all of the first trial, and what depends on a condition, is drawn by Optuna's `RandomSampler`.
+- A categorical parameter is a choice between the positions of its options, which may thus be any objects.
+- Running trials are passed on as running, and a suggester takes them as pending. Threads that share a sampler see all
+  that was suggested for them; other processes see those that have asked for all of their parameters.
+- A pruned trial has its last intermediate value. A failed one has none: the GP takes it as one as bad as the worst.
+- A trial that lacks a parameter, or had one outside of its present range, tells nothing: it stands there as killed,
+  without params, so that trials keep their places.
 """
 
 from __future__ import annotations
 
+import logging
 import random
-from collections.abc import Iterator, Mapping
-from typing import Any
+import threading
+from collections.abc import Mapping, Sequence
+from uuid import NAMESPACE_OID, uuid5
 
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.samplers import BaseSampler, RandomSampler
-from optuna.search_space import IntersectionSearchSpace
+from optuna.search_space import intersection_search_space
+from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial
 
-from hyperhook import Choice, Float, Int, Maximize, Minimize, Scalar, Space, StudyRecord, TrialRecord, TrialState
-from hyperhook.errors import HyperhookError, ObjectiveError
+from hyperhook import (
+    Choice,
+    Float,
+    Int,
+    Maximize,
+    Minimize,
+    Params,
+    Scalar,
+    Space,
+    StudyRecord,
+    TrialRecord,
+    TrialState,
+)
+from hyperhook.errors import ObjectiveError, PluginError, SpaceError
 from hyperhook.manager import Manager
+from hyperhook.parameters import plain
 
 __all__ = ["HyperhookSampler"]
 
-_STATES = {
-    optuna.trial.TrialState.RUNNING: TrialState.RUNNING,
-    optuna.trial.TrialState.WAITING: TrialState.QUEUED,
+log = logging.getLogger("hyperhook")
+
+STATES = {
     optuna.trial.TrialState.COMPLETE: TrialState.COMPLETE,
-    optuna.trial.TrialState.PRUNED: TrialState.PRUNED,
     optuna.trial.TrialState.FAIL: TrialState.FAILED,
+    optuna.trial.TrialState.PRUNED: TrialState.PRUNED,
+    optuna.trial.TrialState.RUNNING: TrialState.RUNNING,
 }
+"""What Optuna's states are called here. One that waits has no params yet, and is left out."""
 
 
 class HyperhookSampler(BaseSampler):
-    """Samples an Optuna study by a suggester of hyperhook's.
+    """A sampler for Optuna that asks one of hyperhook's suggesters.
+
+    The same seed and the same trials give the same suggestion, also where a study goes on in another process. With
+    ``n_jobs`` above 1, Optuna has a fresh seed drawn. One objective is searched for; constraints are not looked at.
 
     Args:
-        suggester: The plugin that suggests: its name, or an instance with options.
-        seed: Seed of the search; with one, the same trials give the same suggestion.
+        suggester: The name of a suggester that is installed, or an instance of one, such as ``GP(startup=10)``.
+        seed: Seed of the search; without it every search differs.
 
     Raises:
-        PluginError: The suggester is not installed, lacks a library, or suggests nothing.
+        PluginError: There is no such suggester, a library that it needs is missing, or it answers no `suggest`.
 
     Example:
-        >>> study = optuna.create_study(sampler=HyperhookSampler(seed=0))  # doctest: +SKIP
-        >>> study.optimize(objective, n_trials=50)  # doctest: +SKIP
+        >>> import optuna
+        >>> study = optuna.create_study(sampler=HyperhookSampler("random", seed=0))
+        >>> study.optimize(lambda trial: trial.suggest_float("x", -1, 1) ** 2, n_trials=3)
+        >>> study.best_value < 1
+        True
     """
 
     def __init__(self, suggester: str | object = "gp", *, seed: int | None = None) -> None:
         self._manager = Manager([suggester])
         if not self._manager.decides("suggest"):
-            raise HyperhookError(f"HyperhookSampler: {suggester!r} does not suggest; expected a plugin such as 'gp'")
-        self._seed = random.SystemRandom().getrandbits(31) if seed is None else seed
-        self._independent = RandomSampler(seed=seed)
-        self._shared = IntersectionSearchSpace()
+            raise PluginError(f"HyperhookSampler: {suggester!r} has no hook `suggest`; name a suggester, such as 'gp'")
+        self._seed = _fresh_seed() if seed is None else seed
+        self._suggested: dict[tuple[str, int], dict[str, object]] = {}
+        self._told: set[str] = set()
+        self._lock = threading.Lock()
+
+    def __getstate__(self) -> dict[str, object]:
+        return {name: value for name, value in vars(self).items() if name != "_lock"}
+
+    def __setstate__(self, state: dict[str, object]) -> None:
+        vars(self).update(state)
+        self._lock = threading.Lock()
 
     def reseed_rng(self) -> None:
-        """Take another seed: Optuna asks for that in each process of its own."""
-        self._seed = random.SystemRandom().getrandbits(31)
-        self._independent.reseed_rng()
+        """Take a fresh seed: Optuna asks for it where trials run in several threads."""
+        self._seed = _fresh_seed()
 
     def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
-        """Return the parameters that all trials have, and that vary."""
-        shared = self._shared.calculate(study)
+        """Return the parameters that all complete trials have in the same range, and that can vary."""
+        shared = intersection_search_space(study.get_trials(deepcopy=False))
         return {name: distribution for name, distribution in shared.items() if not distribution.single()}
 
     def sample_relative(
         self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
-    ) -> dict[str, Any]:
-        """Suggest params for what all trials have.
+    ) -> dict[str, object]:
+        """Ask the suggester for all parameters of the space together; an empty answer where it passes.
 
         Raises:
-            ObjectiveError: The study has several objectives.
+            ObjectiveError: The study has more than one objective.
+            PluginError: The suggester did not answer with one set of params.
+            SpaceError: It answered outside of the space, or the space cannot be.
         """
-        _check(study)
+        _require_one_objective(study)
         if not search_space:
             return {}
-        space = Space({name: _parameter(distribution) for name, distribution in search_space.items()})
-        objective = (Maximize if study.direction == optuna.study.StudyDirection.MAXIMIZE else Minimize)("value")
-        trials = tuple(_records(study, trial, search_space, space))
-        record = StudyRecord(study.study_name, space, objective, self._seed, trials)
-        suggested = self._manager.decide.suggest(study=record, count=1)
-        if not suggested:
-            return {}  # it passes: `sample_independent` takes over
-        return {name: _back(search_space[name], value) for name, value in suggested[0].items()}
+        with self._lock:  # a thread that comes next sees what this one was given
+            record = self._record(study, trial, search_space)
+            answers = self._manager.decide.suggest(study=record, count=1)
+            if answers is None:
+                return {}
+            params = _single(answers, record.space)
+            chosen = {name: _external(search_space[name], value) for name, value in params.items()}
+            self._suggested[study.study_name, trial.number] = chosen
+        return dict(chosen)
 
     def sample_independent(
         self, study: optuna.Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
-    ) -> Any:
-        """Draw a parameter at random that not all trials have.
+    ) -> object:
+        """Draw a parameter that is not part of the space at random, by the seed, the trial's number and its name.
 
         Raises:
-            ObjectiveError: The study has several objectives.
+            ObjectiveError: The study has more than one objective.
         """
-        _check(study)
-        return self._independent.sample_independent(study, trial, param_name, param_distribution)
+        _require_one_objective(study)
+        if param_name not in self._told and study.get_trials(
+            deepcopy=False, states=(optuna.trial.TrialState.COMPLETE,)
+        ):
+            self._told.add(param_name)
+            log.warning(
+                "optuna: parameter %r is drawn at random; the suggester chooses only what every complete trial has, "
+                "in the same range",
+                param_name,
+            )
+        draws = random.Random(f"{self._seed}:{trial.number}:{param_name}").getrandbits(32)
+        return RandomSampler(draws).sample_independent(study, trial, param_name, param_distribution)
+
+    def _record(
+        self, study: optuna.Study, trial: FrozenTrial, search_space: Mapping[str, BaseDistribution]
+    ) -> StudyRecord:
+        """Return the study as the suggester sees it, without the trial that it is to choose for."""
+        name = study.study_name
+        space = Space({key: _parameter(key, distribution) for key, distribution in search_space.items()})
+        records: list[TrialRecord] = []
+        for other in study.get_trials(deepcopy=False):
+            if other.number == trial.number or other.state not in STATES:
+                continue
+            known = {**self._suggested.get((name, other.number), {}), **other.params}
+            params = _params(known, search_space, space)
+            if params is not None or other.number < trial.number:
+                records.append(_trial_record(name, other, params))
+        build = Maximize if study.direction is StudyDirection.MAXIMIZE else Minimize
+        return StudyRecord(name, space, build("value", reduce="last"), self._seed, tuple(records))
 
 
-def _check(study: optuna.Study) -> None:
-    if len(study.directions) > 1:
+def _fresh_seed() -> int:
+    return random.SystemRandom().getrandbits(31)
+
+
+def _require_one_objective(study: optuna.Study) -> None:
+    if len(study.directions) != 1:
         raise ObjectiveError(
-            f"HyperhookSampler: expected a study with one objective, got {len(study.directions)}; "
-            "use another sampler, such as optuna.samplers.NSGAIISampler"
+            f"HyperhookSampler: the study has {len(study.directions)} objectives, expected one; for several, take a "
+            "sampler such as optuna.samplers.NSGAIISampler"
         )
 
 
-def _records(
-    study: optuna.Study, current: FrozenTrial, distributions: Mapping[str, BaseDistribution], space: Space
-) -> Iterator[TrialRecord]:
-    """Yield the other trials.
-
-    One that tells nothing stands as killed, so that suggestions that are asked for at the same time are still numbered,
-    and differ.
-    """
-    for trial in study.get_trials(deepcopy=False):
-        if trial.number == current.number:
-            continue
-        params = {
-            name: _there(distribution, trial.params[name])
-            for name, distribution in distributions.items()
-            if name in trial.params
-        }
-        if len(params) == len(space) and all(space[name].contains(value) for name, value in params.items()):
-            state, value = _STATES[trial.state], _value(trial)
-            yield TrialRecord(str(trial.number), trial.number, study.study_name, params, state, value)
-        elif trial.number < current.number:
-            yield TrialRecord(str(trial.number), trial.number, study.study_name, {}, TrialState.KILLED)
-
-
-def _value(trial: FrozenTrial) -> float | None:
-    if trial.state == optuna.trial.TrialState.PRUNED and trial.intermediate_values:
-        return trial.intermediate_values[max(trial.intermediate_values)]
-    return trial.value if trial.state == optuna.trial.TrialState.COMPLETE else None
-
-
-def _parameter(distribution: BaseDistribution) -> Float | Int | Choice:
+def _parameter(name: str, distribution: BaseDistribution) -> Float | Int | Choice:
     match distribution:
         case FloatDistribution():
             return Float(distribution.low, distribution.high, log=distribution.log, step=distribution.step)
-        case IntDistribution(log=True):
-            return Int(distribution.low, distribution.high, log=True)
         case IntDistribution():
-            return Int(distribution.low, distribution.high, step=distribution.step)
+            return Int(distribution.low, distribution.high, log=distribution.log, step=distribution.step)
         case CategoricalDistribution():
-            return Choice(list(range(len(distribution.choices))))
-    raise HyperhookError(f"HyperhookSampler: expected a float, int or categorical parameter, got {distribution!r}")
+            return Choice(range(len(distribution.choices)))
+    raise SpaceError(
+        f"HyperhookSampler: parameter {name!r} has a {type(distribution).__name__}, expected a FloatDistribution, an "
+        "IntDistribution or a CategoricalDistribution; take one of these"
+    )
 
 
-def _there(distribution: BaseDistribution, value: Any) -> Scalar:
-    """Return a value of Optuna's as the space has it; None where it is none of its categories."""
-    if not isinstance(distribution, CategoricalDistribution):
-        return float(value) if isinstance(distribution, FloatDistribution) else int(value)
+def _external(distribution: BaseDistribution, value: Scalar) -> object:
+    """Return a value of the space as Optuna has it; all parameters of the space are numbers."""
+    external: object = distribution.to_external_repr(plain(value))  # type: ignore[arg-type]
+    return external
+
+
+def _params(known: Mapping[str, object], search_space: Mapping[str, BaseDistribution], space: Space) -> Params | None:
+    """Return the values of a trial's parameters as the space has them; None where they are not all there."""
+    params: dict[str, Scalar] = {}
     try:
-        return int(distribution.to_internal_repr(value))
-    except ValueError:
+        for name, distribution in search_space.items():
+            number = distribution.to_internal_repr(known[name])
+            params[name] = number if isinstance(distribution, FloatDistribution) else int(number)
+        space.validate(params)
+    except (KeyError, ValueError, OverflowError):  # missing; no option any more, or out of range; infinite
         return None
+    return params
 
 
-def _back(distribution: BaseDistribution, value: Any) -> Any:
-    return distribution.choices[value] if isinstance(distribution, CategoricalDistribution) else value
+def _trial_record(study: str, trial: FrozenTrial, params: Params | None) -> TrialRecord:
+    identity = uuid5(NAMESPACE_OID, f"{study}/{trial.number}").hex
+    started = trial.datetime_start.timestamp() if trial.datetime_start else 0.0
+    finished = trial.datetime_complete.timestamp() if trial.datetime_complete else None
+    if params is None:
+        return TrialRecord(identity, trial.number, study, state=TrialState.KILLED, started_time=started)
+    state = STATES[trial.state]
+    value = trial.value if state in (TrialState.COMPLETE, TrialState.PRUNED) else None
+    step = trial.last_step
+    if state is TrialState.PRUNED and value is None and step is not None:
+        value = trial.intermediate_values[step]
+    at = None if value is None else step
+    return TrialRecord(
+        identity, trial.number, study, params, state, value, at, started_time=started, finished_time=finished
+    )
+
+
+def _single(answers: Sequence[Params], space: Space) -> Params:
+    """Return the one set of params that a suggester answered with."""
+    if not isinstance(answers, Sequence) or len(answers) != 1 or not isinstance(answers[0], Mapping):
+        raise PluginError(f"suggest: expected a list of 1 set of params, got {answers!r}; mend the suggester")
+    try:
+        space.validate(answers[0])
+    except SpaceError as error:
+        raise SpaceError(f"a suggester answered outside the space: {error}") from None
+    return answers[0]
