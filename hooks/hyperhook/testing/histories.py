@@ -49,18 +49,15 @@ _VALUES = st.floats() | st.sampled_from([0.0, 1.0, math.nan, math.inf, -math.inf
 _STATES = st.sampled_from([_DONE, _DONE, *TrialState])
 
 
-def outcomes(max_size: int = 8) -> st.SearchStrategy[list[Outcome]]:
-    """Draw what trials came to: any state, any value.
-
-    Args:
-        max_size: At most how many trials.
-    """
+def outcomes() -> st.SearchStrategy[list[Outcome]]:
+    """Draw what trials came to: any state, any value; of half a dozen trials, or of as many that a model is asked."""
 
     def outcome(state: TrialState) -> st.SearchStrategy[Outcome]:
         may_have_one = state in (_DONE, TrialState.PRUNED)
         return st.builds(Outcome, st.just(state), st.none() | _VALUES if may_have_one else st.none())
 
-    return st.lists(_STATES.flatmap(outcome), max_size=max_size)
+    trials = _STATES.flatmap(outcome)
+    return st.lists(trials, max_size=6) | st.lists(trials, min_size=8, max_size=16)
 
 
 def trials_of(space: Space, history: Sequence[Outcome], *, repeat: bool = False) -> tuple[TrialRecord, ...]:

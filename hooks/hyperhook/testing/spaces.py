@@ -41,7 +41,7 @@ def _floats(draw: st.DrawFn) -> Float:
     if kind == "step":
         low, step = draw(st.sampled_from([0.0, 0.1, -0.7, 3.0])), draw(st.sampled_from([0.1, 0.25, 1e-3, 1 / 3, 2.0]))
         return Float(low, low + draw(st.floats(0, 20)), step=step)
-    bounds = st.floats(1e-12, 1e12) if kind == "log" else st.floats(-1e9, 1e9)
+    bounds = st.floats(1e-300, 1e300) if kind == "log" else st.floats(-1e300, 1e300)
     low, high = sorted(draw(st.tuples(bounds, bounds)))
     return Float(low, low if kind == "one" else high, log=kind == "log")
 

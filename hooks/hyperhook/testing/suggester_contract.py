@@ -1,4 +1,4 @@
-"""The suite that every suggester passes: studies of every kind go in, and each answer is held to what `suggest` promises.
+"""The suite that every suggester passes: studies of every kind go in, each answer is held to what `suggest` promises.
 
 An author inherits it, says how to make the suggester, and pytest does the rest::
 
@@ -12,12 +12,8 @@ drawn by hypothesis where something must hold in all of them.
 
 from __future__ import annotations
 
-import pickle
-import random
-import sys
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar, TypeAlias
@@ -33,6 +29,7 @@ from hyperhook.records import StudyRecord, TrialRecord, TrialState
 from hyperhook.space import Space
 from hyperhook.study import Study
 from hyperhook.testing.histories import ROUGH, Outcome, finished, outcomes, trials_of
+from hyperhook.testing.random_states import global_states_restored, seed_globally, states
 from hyperhook.testing.spaces import FINITE, LINE, MIXED, spaces
 
 __all__ = ["SuggesterContract"]
@@ -53,7 +50,7 @@ class SuggesterContract(ABC):
         passes: Whether it may answer None in some spaces, which passes the question on.
     """
 
-    examples: ClassVar[int] = 10
+    examples: ClassVar[int] = 20
     exhaustive: ClassVar[bool] = True
     stateless: ClassVar[bool] = True
     seeded: ClassVar[bool] = True
@@ -88,7 +85,7 @@ class SuggesterContract(ABC):
             self._search(self.make(), space, (), 12, Outcome(TrialState.COMPLETE, 0.5))
 
     def test_rough_histories_get_a_valid_answer(self) -> None:
-        """Failed, killed, pruned, NaN, infinite, constant, huge: none of it is an error, with one trial or with nine."""
+        """Failed, killed, pruned, NaN, infinite, constant, huge: none of it is an error, with one trial or nine."""
         for case, outcome in ROUGH.items():
             for count in (1, 9):
                 try:
@@ -97,6 +94,11 @@ class SuggesterContract(ABC):
                 except Exception as error:
                     error.add_note(f"behind trials ({count}) whose outcomes are: {case}")
                     raise
+
+    def test_a_study_without_an_objective(self) -> None:
+        """A mere group of runs has no loss to learn from."""
+        for history in ([Outcome(TrialState.COMPLETE)] * 8, [Outcome(TrialState.COMPLETE, 0.5)] * 8):
+            self._ask(self.make(), replace(_study(MIXED, trials_of(MIXED, history)), objective=None), 2)
 
     def test_the_same_params_again_and_again(self) -> None:
         """Twenty trials at one point, with the same value and with different ones."""
@@ -131,12 +133,12 @@ class SuggesterContract(ABC):
         for done in (0, 8):
             study = _study(MIXED, finished(MIXED, done))
             self._ask(self.make(), study)  # imports what it needs
-            with _global_states():
+            with global_states_restored():
                 answers = []
                 for seed in (1, 2):
-                    before = _seed_globally(seed)
+                    before = seed_globally(seed)
                     answers.append(_keys(self._ask(self.make(), study)))
-                    changed = [name for name, state in _states().items() if state != before[name]]
+                    changed = [name for name, state in states().items() if state != before[name]]
                     assert not changed, (
                         f"suggest changed the global state of {' and '.join(changed)}; "
                         "draw from a generator of its own, such as random.Random(…)"
@@ -154,7 +156,7 @@ class SuggesterContract(ABC):
                 _check_distinct("16 suggestions of one call", together)
 
     def test_a_finite_space_is_tried_whole_before_anything_comes_twice(self) -> None:
-        """One by one, as trials end and while they run, and in one call; then the answer is whatever is valid, or None."""
+        """One by one, as trials end and while they run, and in one call; then the answer is any valid one, or None."""
         for space in FINITE:
             size = space.cardinality or 0
             for outcome in (Outcome(TrialState.COMPLETE, 0.5), Outcome(TrialState.RUNNING)):
@@ -221,7 +223,9 @@ class SuggesterContract(ABC):
         """Ask as a study asks, and check what must hold for every answer; none where the question is passed on."""
         before = repr(study)
         answer = Manager([suggester]).decide.suggest(study=study, count=count)
-        assert repr(study) == before, f"suggest changed the study: it was {before}, and is {study!r}; copy what you change"
+        assert repr(study) == before, (
+            f"suggest changed the study: it was {before}, and is {study!r}; copy what you change"
+        )
         if answer is None:
             left = None if study.space.cardinality is None else study.space.cardinality - len(study.trials)
             assert self.passes or (left is not None and left < count), (
@@ -284,32 +288,3 @@ def _keys(answers: Sequence[Params]) -> list[_Key]:
 
 def _text(keys: Sequence[_Key]) -> str:
     return str([{name: value for name, _, value in sorted(key, key=lambda entry: entry[0])} for key in keys])
-
-
-@contextmanager
-def _global_states() -> Iterator[None]:
-    """Put the global random states back, whatever happens inside."""
-    kept = random.getstate()
-    numpy = sys.modules.get("numpy")
-    kept_numpy = numpy.random.get_state() if numpy else None
-    try:
-        yield
-    finally:
-        random.setstate(kept)
-        if numpy:
-            numpy.random.set_state(kept_numpy)
-
-
-def _seed_globally(seed: int) -> dict[str, bytes]:
-    """Seed the global generators, and return their states."""
-    random.seed(seed)
-    if numpy := sys.modules.get("numpy"):
-        numpy.random.seed(seed)
-    return _states()
-
-
-def _states() -> dict[str, bytes]:
-    states: dict[str, object] = {"random": random.getstate()}
-    if numpy := sys.modules.get("numpy"):
-        states["numpy"] = numpy.random.get_state()
-    return {name: pickle.dumps(state) for name, state in states.items()}
