@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import ClassVar
 
 import pytest
-from hypothesis import find
+from hypothesis import Phase, find, settings
 
 import hyperhook as hh
 from hyperhook.errors import HookError
@@ -334,4 +334,4 @@ KINDS: dict[str, Callable[[hh.Space], bool]] = {
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_spaces_of_every_kind_are_drawn(kind: str) -> None:
-    assert find(spaces(), KINDS[kind])
+    assert find(spaces(), KINDS[kind], settings=settings(max_examples=1000, phases=[Phase.generate]))

@@ -179,9 +179,8 @@ class SuggesterContract(ABC):
                 f"minimising suggests {least}, maximising the negative {most}; take study.loss(trial), not trial.value"
             )
 
+        holds(MIXED, [Outcome(trial.state, trial.value) for trial in finished(MIXED, 12)], 0)
         self._for_all(holds, space=spaces(), history=outcomes(), seed=_SEEDS)
-        history = [Outcome(trial.state, trial.value) for trial in finished(MIXED, 12)]
-        holds(MIXED, history, 0)
 
     def test_a_fresh_one_answers_as_the_old_one(self) -> None:
         """What a suggester knows is what the study says."""
