@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hyperhook.parameters import Choice, Float, Int, Parameter
 from hyperhook.space import Space
 
-__all__ = ["FINITE", "LINE", "MIXED", "spaces"]
+__all__ = ["FINITE", "LINE", "MIXED", "small_spaces", "spaces"]
 
 LINE = Space({"x": Float(-1.0, 1.0)})
 """One continuous parameter."""
@@ -54,15 +54,16 @@ def _ints(draw: st.DrawFn) -> Int:
     return Int(low, low + width, log=log, step=1 if log else draw(st.integers(1, 50)))
 
 
-@st.composite
-def spaces(draw: st.DrawFn) -> Space:
-    """Draw spaces of one parameter and more, of every kind and scale, with choices below choices.
+_SMALL = (
+    st.integers(1, 3).map(lambda high: Int(1, high, log=high > 1))
+    | st.integers(0, 6).map(lambda high: Int(-2, high - 2, step=2))
+    | st.integers(0, 2).map(lambda steps: Float(0.1, 0.1 + steps / 10, step=0.1))
+    | _OPTIONS.map(Choice)
+)
 
-    Example:
-        >>> from hypothesis import find
-        >>> find(spaces(), lambda space: any(space.condition(name) for name in space))  # doctest: +SKIP
-        Space({'p0': Choice(...), 'p1': ...})
-    """
+
+@st.composite
+def _spaces(draw: st.DrawFn, parameters: st.SearchStrategy[Parameter]) -> Space:
     names = iter(range(1000))
 
     def branch(depth: int) -> dict[str, Parameter]:
@@ -72,7 +73,23 @@ def spaces(draw: st.DrawFn) -> Space:
             if depth < 3 and draw(st.booleans()):
                 made[name] = Choice({option: branch(depth + 1) for option in draw(_OPTIONS)})
             else:
-                made[name] = draw(_floats() | _ints() | _OPTIONS.map(Choice))
+                made[name] = draw(parameters)
         return made
 
     return Space(branch(0))
+
+
+def spaces() -> st.SearchStrategy[Space]:
+    """Draw spaces of one parameter and more, of every kind and scale, with choices below choices.
+
+    Example:
+        >>> from hypothesis import find
+        >>> find(spaces(), lambda space: any(space.condition(name) for name in space))  # doctest: +SKIP
+        Space({'p0': Choice(...), 'p1': ...})
+    """
+    return _spaces(_floats() | _ints() | _OPTIONS.map(Choice))
+
+
+def small_spaces() -> st.SearchStrategy[Space]:
+    """Draw finite spaces of two to twelve sets of params."""
+    return _spaces(_SMALL).filter(lambda space: 2 <= (space.cardinality or 0) <= 12)

@@ -30,7 +30,7 @@ from hyperhook.space import Space
 from hyperhook.study import Study
 from hyperhook.testing.histories import ROUGH, Outcome, finished, outcomes, trials_of
 from hyperhook.testing.random_states import global_states_restored, seed_globally, states
-from hyperhook.testing.spaces import FINITE, LINE, MIXED, spaces
+from hyperhook.testing.spaces import FINITE, LINE, MIXED, small_spaces, spaces
 
 __all__ = ["SuggesterContract"]
 
@@ -157,7 +157,8 @@ class SuggesterContract(ABC):
 
     def test_a_finite_space_is_tried_whole_before_anything_comes_twice(self) -> None:
         """One by one, as trials end and while they run, and in one call; then the answer is any valid one, or None."""
-        for space in FINITE:
+
+        def holds(space: Space) -> None:
             size = space.cardinality or 0
             for outcome in (Outcome(TrialState.COMPLETE, 0.5), Outcome(TrialState.RUNNING)):
                 tried = self._search(self.make(), space, (), size + 2, outcome)
@@ -166,6 +167,10 @@ class SuggesterContract(ABC):
             together = self._ask(self.make(), _study(space), size)
             if self.exhaustive:
                 _check_distinct(f"{size} suggestions of one call in a space of {size}", together)
+
+        for space in FINITE:
+            holds(space)
+        self._for_all(holds, space=small_spaces())
 
     def test_both_directions_are_one(self) -> None:
         """To maximise the negative is to minimise: the answers are the same."""
@@ -214,7 +219,7 @@ class SuggesterContract(ABC):
             derandomize=True,
             database=None,
             phases=[Phase.generate, Phase.shrink],
-            suppress_health_check=list(HealthCheck),
+            suppress_health_check=[HealthCheck.data_too_large, HealthCheck.filter_too_much, HealthCheck.too_slow],
         )
         run(given(**strategies)(holds))()
 
