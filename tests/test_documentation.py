@@ -45,6 +45,11 @@ def test_the_plugin_guide_runs_from_top_to_bottom(tmp_path: Path, monkeypatch: p
     assert tracker.__name__ == "JsonLines"
     contract: Any = names["TestJsonLines"]
     contract().test_a_trial_comes_back_equal_in_every_point(tmp_path)
+    suggesters: Any = names["TestNearTheBest"]
+    suggesters().test_a_study_goes_on_by_its_name(tmp_path)
+    for name in dir(suggesters):
+        if name.startswith("test_") and name != "test_a_study_goes_on_by_its_name":
+            getattr(suggesters(), name)()
 
 
 def test_the_error_in_the_plugin_guide_is_the_one_that_is_raised() -> None:

@@ -14,7 +14,18 @@ import pytest
 
 import hyperhook
 
-HEAVY = ("torch", "numpy", "sqlalchemy", "mlflow", "wandb", "lightning", "pytorch_lightning", "ray", "tensorboard")
+HEAVY = (
+    "hypothesis",
+    "lightning",
+    "mlflow",
+    "numpy",
+    "pytorch_lightning",
+    "ray",
+    "sqlalchemy",
+    "tensorboard",
+    "torch",
+    "wandb",
+)
 MODULES = sorted(
     f"hyperhook.{module.name}" for module in pkgutil.iter_modules(hyperhook.__path__) if module.name != "__main__"
 )

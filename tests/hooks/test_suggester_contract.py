@@ -1,166 +1,337 @@
-"""The contract for suggesters: a right one passes, and each way to be wrong is found."""
+"""The contract for suggesters: right ones pass, and each way to be wrong is found."""
 
 from __future__ import annotations
 
 import inspect
 import math
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
+from hypothesis import Phase, find, settings
 
 import hyperhook as hh
+from hyperhook.errors import HookError
 from hyperhook.testing import SuggesterContract
+from hyperhook.testing.spaces import spaces
 
 
-class Right:
-    """Draws at random, by the study's seed, and avoids what was tried as long as it can."""
+def key(params: hh.Params) -> frozenset[tuple[str, hh.Scalar]]:
+    return frozenset(params.items())
 
-    @hh.hookimpl
-    def suggest(self, study: hh.StudyRecord, count: int) -> Sequence[hh.Params]:
-        rng = self.rng(study)
-        tried = [trial.params for trial in study.trials]
-        chosen: list[hh.Params] = []
-        for _ in range(count):
-            drawn = (study.space.sample(rng) for _ in range(500))
-            params: hh.Params = next((p for p in drawn if p not in [*tried, *chosen]), study.space.sample(rng))
-            chosen.append(params)
-        return [self.change(params, study) for params in chosen]
+
+class Wanders:
+    """Draws params near the best or anywhere, none of them twice while there are others."""
 
     def rng(self, study: hh.StudyRecord) -> random.Random:
-        return random.Random(f"{study.seed}:{len(study.trials)}")
+        return random.Random() if study.seed is None else random.Random(f"{study.seed}:{len(study.trials)}")
 
-    def change(self, params: hh.Params, study: hh.StudyRecord) -> hh.Params:
+    def losses(self, study: hh.StudyRecord) -> Iterator[tuple[float, hh.Params]]:
+        for trial in study.trials:
+            loss = study.loss(trial)
+            if loss is not None and math.isfinite(loss):
+                yield loss, trial.params
+
+    def draw(self, study: hh.StudyRecord, rng: random.Random) -> dict[str, hh.Scalar]:
+        best = min(self.losses(study), key=lambda found: found[0], default=None)
+        if best is None or rng.random() < 0.5:
+            return study.space.sample(rng)
+        near = (unit + rng.gauss(0.0, 0.1) for unit in study.space.to_unit(best[1]))
+        return study.space.from_unit([min(max(unit, 0.0), 1.0) for unit in near])
+
+    @hh.hookimpl
+    def suggest(self, study: hh.StudyRecord, count: int) -> Sequence[hh.Params] | None:
+        rng = self.rng(study)
+        seen = {key(trial.params) for trial in study.trials}
+        answer: list[hh.Params] = []
+        for _ in range(count):
+            drawn = [self.draw(study, rng) for _ in range(500 if study.space.cardinality else 1)]
+            answer.append(next((params for params in drawn if key(params) not in seen), drawn[0]))
+            seen.add(key(answer[-1]))
+        return answer
+
+
+class Grid:
+    """Goes through a small finite space in order, and passes where there is no end to it, or no more of it."""
+
+    @hh.hookimpl
+    def suggest(self, study: hh.StudyRecord, count: int) -> Sequence[hh.Params] | None:
+        if (study.space.cardinality or 1000) > 100:
+            return None
+        tried, rng = {key(trial.params) for trial in study.trials}, random.Random(0)
+        every = sorted({key(study.space.sample(rng)) for _ in range(2000)}, key=str)
+        left = [dict(params) for params in every if params not in tried]
+        return left[:count] if len(left) >= count else None
+
+
+class Remembers(Wanders):
+    """Counts its own answers, and lets them repeat."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    @hh.hookimpl
+    def suggest(self, study: hh.StudyRecord, count: int) -> Sequence[hh.Params] | None:
+        self.asked += 1
+        rng = random.Random() if study.seed is None else random.Random(f"{study.seed}:{self.asked}")
+        return [self.draw(study, rng) for _ in range(count)]
+
+
+class Contract(SuggesterContract):
+    suggester: ClassVar[Callable[[], object]] = Wanders
+
+    def make(self) -> object:
+        return type(self).suggester()
+
+
+class TestARightOne(Contract):
+    pass
+
+
+class TestAGrid(Contract):
+    suggester = Grid
+    passes = True
+    seeded = False
+
+
+class TestOneWithAMemory(Contract):
+    suggester = Remembers
+    stateless = False
+    exhaustive = False
+
+
+class Changes(Wanders):
+    """Changes one value of each answer."""
+
+    def change(self, space: hh.Space, params: dict[str, hh.Scalar], name: str) -> None: ...
+
+    def draw(self, study: hh.StudyRecord, rng: random.Random) -> dict[str, hh.Scalar]:
+        params = super().draw(study, rng)
+        for name in list(params):
+            self.change(study.space, params, name)
         return params
 
 
-class OutOfBounds(Right):
-    def change(self, params: hh.Params, study: hh.StudyRecord) -> hh.Params:
-        return {name: 1e9 if isinstance(value, float) else value for name, value in params.items()}
+class OutOfBounds(Changes):
+    def change(self, space: hh.Space, params: dict[str, hh.Scalar], name: str) -> None:
+        parameter = space[name]
+        if isinstance(parameter, hh.Float) and params[name] == parameter.high:
+            params[name] = math.nextafter(parameter.high, math.inf)
 
 
-class WholeNumbers(Right):
-    def change(self, params: hh.Params, study: hh.StudyRecord) -> hh.Params:
-        return {
-            name: round(value) if name == "x" and isinstance(value, float) else value for name, value in params.items()
-        }
+class OffTheStep(Changes):
+    def change(self, space: hh.Space, params: dict[str, hh.Scalar], name: str) -> None:
+        parameter, value = space[name], params[name]
+        if isinstance(parameter, hh.Int) and isinstance(value, int) and parameter.low < value:
+            params[name] = value - 1
 
 
-class Inactive(Right):
-    def change(self, params: hh.Params, study: hh.StudyRecord) -> hh.Params:
-        return {name: params.get(name, 1) for name in study.space}
+class FloatForInt(Changes):
+    def change(self, space: hh.Space, params: dict[str, hh.Scalar], name: str) -> None:
+        if isinstance(space[name], hh.Int):
+            params[name] = float(params[name] or 0)
 
 
-class TooFew(Right):
+class IntForFloat(Changes):
+    def change(self, space: hh.Space, params: dict[str, hh.Scalar], name: str) -> None:
+        if isinstance(space[name], hh.Float) and params[name] == 1.0:
+            params[name] = 1
+
+
+class IntForBool(Changes):
+    def change(self, space: hh.Space, params: dict[str, hh.Scalar], name: str) -> None:
+        if isinstance(params[name], bool):
+            params[name] = int(params[name] or 0)
+
+
+class KeepsInactive(Wanders):
+    def draw(self, study: hh.StudyRecord, rng: random.Random) -> dict[str, hh.Scalar]:
+        return {name: parameter.from_unit(rng.random()) for name, parameter in study.space.items()}
+
+
+class ForgetsOne(Wanders):
+    def draw(self, study: hh.StudyRecord, rng: random.Random) -> dict[str, hh.Scalar]:
+        params = super().draw(study, rng)
+        return {name: value for name, value in params.items() if study.space.condition(name) is None}
+
+
+class IgnoresRunning(Wanders):
+    def rng(self, study: hh.StudyRecord) -> random.Random:
+        return random.Random(f"{study.seed}:{sum(trial.state.is_finished for trial in study.trials)}")
+
+
+class RepeatsInACall(Wanders):
     @hh.hookimpl
-    def suggest(self, study: hh.StudyRecord, count: int) -> Sequence[hh.Params]:
-        return super().suggest(study, count)[:2]
+    def suggest(self, study: hh.StudyRecord, count: int) -> Sequence[hh.Params] | None:
+        return [self.draw(study, self.rng(study))] * count
 
 
-class Passing(Right):
-    @hh.hookimpl
-    def suggest(self, study: hh.StudyRecord, count: int) -> None:  # type: ignore[override]
-        return None
-
-
-class Unseeded(Right):
+class Unseeded(Wanders):
     def rng(self, study: hh.StudyRecord) -> random.Random:
         return random.Random()
 
 
-class Constant(Right):
+class OneSeed(Wanders):
     def rng(self, study: hh.StudyRecord) -> random.Random:
-        return random.Random(0)
+        return random.Random(len(study.trials))
 
 
-class Global(Right):
+class SeedsTheGlobalOne(Wanders):
     def rng(self, study: hh.StudyRecord) -> random.Random:
         random.seed(f"{study.seed}:{len(study.trials)}")
-        return random  # type: ignore[return-value]
+        return random.Random(random.random())
 
 
-class Remembering(Right):
-    def __init__(self) -> None:
-        self.asked = 0
-
+class ReadsTheGlobalOne(Wanders):
     def rng(self, study: hh.StudyRecord) -> random.Random:
-        self.asked += 1
-        return random.Random(f"{study.seed}:{self.asked}")
+        return random.Random(str(random.getstate()))
 
 
-class Repeating(Right):
-    """Looks at nothing that was tried."""
-
+class UsesTheGlobalOneOfNumpy(Wanders):
     def rng(self, study: hh.StudyRecord) -> random.Random:
-        return random.Random(f"{study.seed}:{len(study.trials) // 2}")
+        import numpy as np
 
-    @hh.hookimpl
-    def suggest(self, study: hh.StudyRecord, count: int) -> Sequence[hh.Params]:
-        rng = self.rng(study)
-        return [study.space.sample(rng) for _ in range(count)]
+        np.random.seed(abs(hash((study.seed, len(study.trials)))) % 2**32)
+        return random.Random(float(np.random.random()))
 
 
-class Fragile(Right):
-    def change(self, params: hh.Params, study: hh.StudyRecord) -> hh.Params:
-        if any(trial.value is not None and not math.isfinite(trial.value) for trial in study.trials):
-            raise ValueError("cannot convert float NaN to integer")
-        return params
-
-
-class Meddling(Right):
-    def change(self, params: hh.Params, study: hh.StudyRecord) -> hh.Params:
+class RaisesOnNan(Wanders):
+    def losses(self, study: hh.StudyRecord) -> Iterator[tuple[float, hh.Params]]:
         for trial in study.trials:
-            trial.params["x"] = 0.0  # type: ignore[index]
-        return params
+            loss = study.loss(trial)
+            if loss is not None and abs(loss) != math.inf:
+                yield round(loss), trial.params
 
 
-class OneSided(Right):
-    """Takes the value for the loss."""
-
-    def rng(self, study: hh.StudyRecord) -> random.Random:
-        best = min((trial.value for trial in study.trials if trial.value is not None), default=0.0)
-        return random.Random(f"{study.seed}:{len(study.trials)}:{best}")
+class RaisesOnFailures(Wanders):
+    def losses(self, study: hh.StudyRecord) -> Iterator[tuple[float, hh.Params]]:
+        return ((float(trial.value), trial.params) for trial in study.trials)  # type: ignore[arg-type]
 
 
-def failures(suggester: type[Right], folder: Path) -> set[str]:
-    """Run the suite as pytest does; return the cases that fail."""
-
-    class Contract(SuggesterContract):
-        def make(self) -> object:
-            return suggester()
-
-    found = set()
-    for name, case in inspect.getmembers(Contract(), inspect.ismethod):
-        if name.startswith("test_"):
-            try:
-                case(folder / name) if "tmp_path" in inspect.signature(case).parameters else case()
-            except Exception:
-                found.add(name.removeprefix("test_"))
-    return found
+class RaisesOnConstants(Wanders):
+    def losses(self, study: hh.StudyRecord) -> Iterator[tuple[float, hh.Params]]:
+        found = list(super().losses(study))
+        worst, best = (pick((loss for loss, _ in found), default=0.0) for pick in (max, min))
+        return (((loss - best) / (worst - best), params) for loss, params in found)
 
 
-def test_a_right_one_passes(tmp_path: Path) -> None:
-    assert failures(Right, tmp_path) == set()
+class OneAtATime(Wanders):
+    @hh.hookimpl
+    def suggest(self, study: hh.StudyRecord) -> Sequence[hh.Params] | None:
+        return [self.draw(study, self.rng(study))]
+
+
+class NotAList(Wanders):
+    @hh.hookimpl
+    def suggest(self, study: hh.StudyRecord, count: int) -> Sequence[hh.Params] | None:
+        answer = super().suggest(study, count) or []
+        return iter(answer)  # type: ignore[return-value]
+
+
+class ChangesTheTrials(Wanders):
+    def losses(self, study: hh.StudyRecord) -> Iterator[tuple[float, hh.Params]]:
+        for trial in study.trials:
+            trial.params["note"] = "seen"  # type: ignore[index]
+        return super().losses(study)
+
+
+class RepeatsInAFiniteSpace(Wanders):
+    @hh.hookimpl
+    def suggest(self, study: hh.StudyRecord, count: int) -> Sequence[hh.Params] | None:
+        rng = self.rng(study)
+        return [self.draw(study, rng) for _ in range(count)]
+
+
+class TakesTheValue(Wanders):
+    def losses(self, study: hh.StudyRecord) -> Iterator[tuple[float, hh.Params]]:
+        return ((trial.value, trial.params) for trial in study.trials if math.isfinite(trial.value or math.inf))  # type: ignore[misc]
+
+
+class NeverAnswers(Wanders):
+    @hh.hookimpl
+    def suggest(self, study: hh.StudyRecord, count: int) -> Sequence[hh.Params] | None:
+        return None
+
+
+class NoHook:
+    def suggest(self, study: hh.StudyRecord, count: int) -> Sequence[hh.Params] | None:
+        return None
+
+
+COUNT = "test_it_answers_with_as_many_as_asked_for"
+INSIDE = "test_every_suggestion_is_inside_any_space"
+SEARCH = "test_a_search_stays_inside_the_space"
+ROUGH = "test_rough_histories_get_a_valid_answer"
+RUNNING = "test_running_trials_are_not_suggested_again"
+SAME = "test_the_same_seed_and_trials_give_the_same_answer"
+GLOBAL = "test_the_global_random_states_are_left_alone"
+FINITE = "test_a_finite_space_is_tried_whole_before_anything_comes_twice"
+FRESH = "test_a_fresh_one_answers_as_the_old_one"
+RESUME = "test_a_study_goes_on_by_its_name"
 
 
 @pytest.mark.parametrize(
-    ("suggester", "case"),
+    ("broken", "method", "message"),
     [
-        (OutOfBounds, "any_history_gives_valid_params"),
-        (WholeNumbers, "another_seed_gives_other_params"),
-        (Inactive, "a_finite_space_is_used_up_before_anything_comes_again"),
-        (TooFew, "sixteen_that_run_at_once_are_sixteen_different_ones"),
-        (Passing, "any_history_gives_valid_params"),
-        (Unseeded, "the_same_seed_and_history_give_the_same_params"),
-        (Constant, "another_seed_gives_other_params"),
-        (Global, "nobody_elses_randomness_is_touched"),
-        (Remembering, "a_study_that_is_opened_again_goes_on_as_if_it_had_not_been_closed"),
-        (Repeating, "sixteen_that_run_at_once_are_sixteen_different_ones"),
-        (Fragile, "any_history_gives_valid_params"),
-        (Meddling, "maximising_is_minimising_the_negative"),
-        (OneSided, "maximising_is_minimising_the_negative"),
+        (OutOfBounds, INSIDE, "outside the space: params: 'p0' got"),
+        (OffTheStep, SEARCH, "outside the space: params: 'kernel' got"),
+        (FloatForInt, INSIDE, r"outside the space: params: 'p0' got -?\d+\.0, expected a value of Int"),
+        (IntForFloat, SEARCH, r"'fixed' with 1 \(int\), expected a float"),
+        (IntForBool, SEARCH, "outside the space: params: 'gate' got"),
+        (KeepsInactive, INSIDE, "takes part only while"),
+        (ForgetsOne, INSIDE, "outside the space: params: 'p1' is missing"),
+        (IgnoresRunning, RUNNING, "16 trials that run at once: .* came twice"),
+        (RepeatsInACall, RUNNING, "16 suggestions of one call: .* came twice"),
+        (Unseeded, SAME, "with seed 0 and 0 trials, one suggester answered"),
+        (OneSeed, "test_another_seed_gives_another_search", "the same search twice"),
+        (SeedsTheGlobalOne, GLOBAL, "changed the global state of random;"),
+        (ReadsTheGlobalOne, GLOBAL, "depends on a global random state"),
+        (UsesTheGlobalOneOfNumpy, GLOBAL, "changed the global state of numpy;"),
+        (RaisesOnNan, ROUGH, r"cannot convert float NaN to integer\n.*whose outcomes are: NaN"),
+        (RaisesOnFailures, ROUGH, r"NoneType'\n.*whose outcomes are: all failed"),
+        (RaisesOnConstants, ROUGH, r"division by zero\n.*behind trials \(1\) whose outcomes are: "),
+        (OneAtATime, COUNT, "asked for 3 sets of params and answered with 1"),
+        (NotAList, COUNT, "expected a list of sets of params, or None"),
+        (ChangesTheTrials, COUNT, "suggest changed the study"),
+        (RepeatsInAFiniteSpace, FINITE, "10 trials in a space of 10: .* came twice"),
+        (TakesTheValue, "test_both_directions_are_one", "take study.loss"),
+        (Remembers, FRESH, "a suggester that was asked before answers"),
+        (Remembers, RESUME, "reopened behind 5 trials"),
+        (NeverAnswers, COUNT, "suggest answered None to .* expected 1 sets of params; set passes = True"),
+        (NoHook, COUNT, "has no hook method"),
     ],
 )
-def test_each_way_to_be_wrong_is_found(suggester: type[Right], case: str, tmp_path: Path) -> None:
-    assert case in failures(suggester, tmp_path)
+def test_a_wrong_one_is_found(tmp_path: Path, broken: Callable[[], object], method: str, message: str) -> None:
+    check = getattr(type("Broken", (Contract,), {"suggester": broken})(), method)
+    with pytest.raises((AssertionError, ArithmeticError, TypeError, ValueError, HookError), match=message):
+        check(**({"tmp_path": tmp_path} if inspect.signature(check).parameters else {}))
+
+
+def test_one_that_may_pass_must_answer_something() -> None:
+    contract = type("Broken", (Contract,), {"suggester": NeverAnswers, "passes": True})()
+    with pytest.raises(AssertionError, match="answered None to every study"):
+        contract.test_it_answers_with_as_many_as_asked_for()
+
+
+def test_every_method_says_what_must_hold() -> None:
+    methods = [value for name, value in vars(SuggesterContract).items() if name.startswith("test_")]
+    assert len(methods) >= 14
+    assert all(inspect.getdoc(method) for method in methods)
+
+
+KINDS: dict[str, Callable[[hh.Space], bool]] = {
+    "log floats": lambda s: any(isinstance(p, hh.Float) and p.log for p in s.values()),
+    "steps of floats": lambda s: any(isinstance(p, hh.Float) and p.step is not None for p in s.values()),
+    "log ints": lambda s: any(isinstance(p, hh.Int) and p.log for p in s.values()),
+    "steps of ints": lambda s: any(isinstance(p, hh.Int) and p.step > 1 for p in s.values()),
+    "one value": lambda s: any(p.cardinality == 1 for p in s.values()),
+    "mixed types": lambda s: any(isinstance(p, hh.Choice) and len({*map(type, p.options)}) > 2 for p in s.values()),
+    "choices below choices": lambda s: any((c := s.condition(n)) and s.condition(c.parent) for n in s),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_spaces_of_every_kind_are_drawn(kind: str) -> None:
+    assert find(spaces(), KINDS[kind], settings=settings(max_examples=1000, phases=[Phase.generate]))

@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 
 from hyperhook import Choice, Float, Int, Params, Space, StudyRecord, TrialRecord, TrialState
 from hyperhook.manager import Manager, load_plugin
-from hyperhook.testing import SuggesterContract
 from hyperhook_plugins.random_search import RandomSearch
 
 SPACE = Space(
@@ -97,8 +96,3 @@ def test_the_last_unseen_params_are_found_however_rare() -> None:
     tried: list[Params] = [{"n": n, "net": net} for n in range(1, 5001) for net in "ab" if (n, net) != (4999, "b")]
     for seed in range(5):
         assert RandomSearch().suggest(study_of(space, tried, seed), 1) == [{"n": 4999, "net": "b"}]
-
-
-class TestRandomSearch(SuggesterContract):
-    def make(self) -> object:
-        return RandomSearch()

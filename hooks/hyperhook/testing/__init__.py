@@ -14,7 +14,7 @@ __all__ = ["Call", "RecordedPoint", "RecordedRun", "RecordingPlugin", "Suggester
 
 
 def __getattr__(name: str) -> object:
-    """Import `SuggesterContract` when it is asked for: it needs hypothesis, the others do not."""
+    """Import `SuggesterContract`, and with it hypothesis, when it is first asked for: the others do without."""
     if name == "SuggesterContract":
         from hyperhook.testing.suggester_contract import SuggesterContract
 
