@@ -19,22 +19,28 @@ What is shown, and how:
 - Files are artifacts below ``files/``, ``checkpoints/``, ``images/``, ``figures/``, ``tables/`` or ``texts/``:
   the name, and for a series the step. In a name, what is no ASCII letter, digit, space or one of ``_.-=+@,`` stands as
   ``~`` and its UTF-8 bytes in hexadecimal. A checkpoint that the trainer deleted is deleted here, too. A tag
-  ``hyperhook.checkpoint.<name>`` has its step and score, ``hyperhook.alias.best`` the name of the best one.
+  ``hyperhook.checkpoint.<name>`` has its step, its score and its metadata, as far as they fit into 5,000 characters;
+  ``hyperhook.alias.best`` is the name of the best one. A model's signature stands apart, in ``hyperhook.signature``,
+  whole or not at all: ``mlflow.models.ModelSignature.from_dict(json.loads(tag))`` reads it.
+- A dataset is an input of the run, its context MLflow's tag ``mlflow.data.context``. A digest above 36 characters, a
+  name or a context above 500 is cut and ends in its hash, a text above 6,000 in the profile is cut as a param's is.
+  Without a digest, one is made of the dataset's own words. Of a name and a digest, MLflow keeps the first profile and
+  source in the experiment, and one context in a run: for a second one, the context is appended to the digest. What a
+  run has as an input stays: MLflow cannot take it back.
 - The parent run is FINISHED from its beginning: it only holds the trials together, and nothing has to end it.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, TypeVar
 
 from hyperhook import (
     Artifact,
+    Dataset,
     HyperhookError,
     Scalar,
     StudyRecord,
@@ -43,7 +49,9 @@ from hyperhook import (
     TrialState,
     hookimpl,
 )
+from hyperhook_adapters._mlflow_datasets import log_datasets
 from hyperhook_adapters._mlflow_files import RunFiles
+from hyperhook_adapters._mlflow_names import NAME_LENGTH, cut, safe_name, shorten
 
 __all__ = ["MLflow"]
 
@@ -52,19 +60,13 @@ log = logging.getLogger("hyperhook.mlflow")
 _T = TypeVar("_T")
 
 _METRICS_PER_CALL, _TEXTS_PER_CALL = 1000, 100
-_NAME_LENGTH, _PARAM_LENGTH, _TAG_LENGTH = 250, 6000, 5000
+_PARAM_LENGTH, _TAG_LENGTH = 6000, 5000
 _STATUS = {
     TrialState.COMPLETE: "FINISHED",
     TrialState.PRUNED: "FINISHED",
     TrialState.FAILED: "FAILED",
     TrialState.KILLED: "KILLED",
 }
-_REFUSED = re.compile(
-    r"[^\w/. :-]"  # a character
-    r"|^/|/$|/(?=/)"  # a slash that a path would lose
-    r"|^\.(?=\.)|(?<![^/])\.(?=\.?(?:/|$))"  # dots that a path would resolve
-    r"|_(?=0x)"  # what looks like one of ours
-)
 
 
 @dataclass
@@ -80,6 +82,7 @@ class _Run:
     tags: dict[str, str] = field(default_factory=dict)
     dropped: set[str] = field(default_factory=set)
     """Tags to delete."""
+    datasets: list[Dataset] = field(default_factory=list)
     files: RunFiles | None = None
     end: tuple[str, int] | None = None
     """Status, and time in milliseconds."""
@@ -193,31 +196,35 @@ class MLflow(Tracker):
             while (point := (name, str(value), step, at)) in run.points:
                 at += 1
             run.points.add(point)
-            run.metrics.append((_name(name), float(value), at, step))
+            run.metrics.append((safe_name(name), float(value), at, step))
 
     @hookimpl
     def tags_logged(self, trial: TrialRecord, tags: Mapping[str, str]) -> None:
         """Keep tags for the next flush."""
         for name, value in tags.items():
             ours = name.startswith(("hyperhook.", "mlflow.", "tag."))
-            self._run(trial).tags[_name(f"tag.{name}" if ours else name)] = _cut(value, _TAG_LENGTH)
+            self._run(trial).tags[safe_name(f"tag.{name}" if ours else name)] = cut(value, _TAG_LENGTH)
 
     @hookimpl
     def note_logged(self, trial: TrialRecord, note: str) -> None:
         """Keep the run's description for the next flush."""
-        self._run(trial).tags["mlflow.note.content"] = _cut(note, _TAG_LENGTH)
+        self._run(trial).tags["mlflow.note.content"] = cut(note, _TAG_LENGTH)
+
+    @hookimpl
+    def dataset_logged(self, trial: TrialRecord, dataset: Dataset) -> None:
+        """Keep a dataset for the next flush."""
+        self._run(trial).datasets.append(dataset)
 
     @hookimpl
     def artifact_logged(self, trial: TrialRecord, artifact: Artifact) -> None:
-        """Send the file; of a checkpoint, keep its step, its score and its aliases as tags."""
+        """Send the file; of a checkpoint, keep as tags what is known of it."""
         run = self._run(trial)
         self._files(run).put(artifact.path, _place(artifact))
         if artifact.kind == "checkpoint":
-            about = {"artifact": _place(artifact), "step": artifact.step, "score": artifact.score}
-            run.tags[_checkpoint_tag(artifact)] = json.dumps(about)
+            run.tags.update(_about(artifact))
             run.dropped.discard(_checkpoint_tag(artifact))
         for alias in artifact.aliases:
-            run.tags[_name(f"hyperhook.alias.{alias}")] = _cut(artifact.name, _TAG_LENGTH)
+            run.tags[safe_name(f"hyperhook.alias.{alias}")] = cut(artifact.name, _TAG_LENGTH)
 
     @hookimpl
     def artifact_removed(self, trial: TrialRecord, artifact: Artifact) -> None:
@@ -238,7 +245,7 @@ class MLflow(Tracker):
             "objective_epoch": trial.epoch,
             "error": trial.error,
         }
-        run.tags.update({f"hyperhook.{key}": _cut(str(v), _TAG_LENGTH) for key, v in facts.items() if v is not None})
+        run.tags.update({f"hyperhook.{key}": cut(str(v), _TAG_LENGTH) for key, v in facts.items() if v is not None})
         ended = trial.started_time if trial.finished_time is None else trial.finished_time
         run.end = (_STATUS[trial.state], _milliseconds(ended))
 
@@ -255,10 +262,12 @@ class MLflow(Tracker):
             client.log_batch(run.id, tags=tags)
         for tag in run.dropped & client.get_run(run.id).data.tags.keys() if run.dropped else ():
             client.delete_tag(run.id, tag)
+        if run.datasets:
+            log_datasets(client, run.id, run.datasets)
         if run.end is not None:
             client.set_terminated(run.id, *run.end)
             del self._runs[trial.id]
-        for sent in (run.metrics, run.params, run.tags, run.dropped):
+        for sent in (run.metrics, run.params, run.tags, run.dropped, run.datasets):
             sent.clear()
         step, epoch = run.axis
         return {"run_id": run.id, "step": step, "epoch": epoch}
@@ -314,7 +323,7 @@ class MLflow(Tracker):
             wanted = "tags.`hyperhook.kind` = 'study'"
             found = client.search_runs([experiment], wanted, max_results=1, order_by=["attributes.start_time ASC"])
             if not found:
-                name = _shorten(study, _NAME_LENGTH)
+                name = shorten(study, NAME_LENGTH)
                 created = client.create_run(experiment, tags={"hyperhook.kind": "study"}, run_name=name)
                 client.set_terminated(created.info.run_id)
                 return self._parent(study)
@@ -324,7 +333,7 @@ class MLflow(Tracker):
     def _experiment(self, study: str) -> str:
         """Return the id of a study's experiment; one that is not there is created, a deleted one restored."""
         if study not in self._experiments:
-            client, name = self._connect(), _shorten(study, 500)
+            client, name = self._connect(), shorten(study, 500)
             found = client.get_experiment_by_name(name)
             if found is None:
                 found = self._create(name)
@@ -352,33 +361,31 @@ def _place(artifact: Artifact) -> str:
     return artifact.place.replace("%", "~")
 
 
+def _about(artifact: Artifact) -> Iterator[tuple[str, str]]:
+    """Yield the tags of a checkpoint. JSON that was cut could not be read: what does not fit is left out."""
+    about: dict[str, object] = {"artifact": _place(artifact), "step": artifact.step, "score": artifact.score}
+    metadata = dict(artifact.metadata)
+    signature = metadata.pop("signature", None)
+    full = json.dumps({**about, "metadata": metadata})
+    if metadata and len(full) > _TAG_LENGTH:
+        log.warning("MLflow: the metadata of %s is longer than a tag may be: it is left out", artifact.name)
+    yield _checkpoint_tag(artifact), full if metadata and len(full) <= _TAG_LENGTH else json.dumps(about)
+    if isinstance(signature, str) and len(signature) <= _TAG_LENGTH:
+        yield "hyperhook.signature", signature
+    elif signature is not None:
+        log.warning("MLflow: the signature of %s is no text that fits into a tag: it is left out", artifact.name)
+
+
 def _checkpoint_tag(artifact: Artifact) -> str:
-    return _name(f"hyperhook.checkpoint.{artifact.name}")
+    return safe_name(f"hyperhook.checkpoint.{artifact.name}")
 
 
 def _milliseconds(seconds: float) -> int:
     return round(seconds * 1000)
 
 
-def _name(name: str) -> str:
-    """Return a name that MLflow takes; different ones for different names."""
-    return _shorten(_REFUSED.sub(lambda match: f"_0x{ord(match[0]):x}_", name), _NAME_LENGTH)
-
-
-def _shorten(name: str, length: int) -> str:
-    if len(name) <= length:
-        return name
-    return f"{name[: length - 17]}-{hashlib.sha256(name.encode()).hexdigest()[:16]}"
-
-
 def _texts(params: Mapping[str, Scalar]) -> dict[str, str]:
-    return {_name(name): _cut(str(value), _PARAM_LENGTH) for name, value in params.items()}
-
-
-def _cut(text: str, length: int) -> str:
-    """Return a text that is short enough; one that was cut says how long it was."""
-    note = f"… ({len(text)} characters)"
-    return text if len(text) <= length else text[: length - len(note)] + note
+    return {safe_name(name): cut(str(value), _PARAM_LENGTH) for name, value in params.items()}
 
 
 def _chunks(items: Sequence[_T], size: int) -> Iterator[Sequence[_T]]:

@@ -8,6 +8,8 @@ What is shown, and how:
 - The config holds the params, the summary the trial's end: ``hyperhook/state``, ``hyperhook/objective`` with its
   ``hyperhook/objective_step`` and ``_epoch``, ``hyperhook/error``. A run of a COMPLETE or PRUNED trial ends with exit
   code 0, of a FAILED one with 1, of a KILLED one with 255, which W&B shows as killed.
+- Datasets are in the config, too, below ``hyperhook/datasets``: by context and name, each with its ``digest``, its
+  ``source`` and its ``profile``.
 - A metric whose name W&B or this module keeps for itself (``_step``, ``_timestamp``, ``_runtime``, ``_wandb``,
   ``trainer/global_step``, anything below ``hyperhook/``) gets a ``%`` in front, and so does one that has it there
   already. A metric called ``epoch`` takes the place of that column.
@@ -17,8 +19,8 @@ What is shown, and how:
   alone where the value is empty; cut to 64 characters, with its hash), a note is the run's notes.
 - Images and figures of matplotlib are images, figures of plotly and texts are HTML, tables are tables, all under their
   own names, in a row with their step. Files are the run's files. Checkpoints are versions of one model artifact,
-  ``trial-<trial id>``, each with its name and ``best`` or ``last`` as aliases; they are sent when the trial ends, so
-  that what is there is what the trainer kept.
+  ``trial-<trial id>``, each with its name and ``best`` or ``last`` as aliases, and with its step, its score and what
+  else is known of it as metadata; they are sent when the trial ends, so that what is there is what the trainer kept.
 
 An offline file cannot be continued: after a failure the trial is sent again from its start into a new folder, and what
 an earlier attempt left is removed, except where ``wandb sync`` has uploaded it. Online, the rows are numbered, and W&B
@@ -42,12 +44,13 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal
 from urllib.parse import urlsplit
 
-from hyperhook import Artifact, HyperhookError, Scalar, Tracker, TrialRecord, TrialState, hookimpl
+from hyperhook import Artifact, Dataset, HyperhookError, Scalar, Tracker, TrialRecord, TrialState, hookimpl
 from hyperhook_adapters._offline_file import wait_until_complete
 
-__all__ = ["STEP", "WandB"]
+__all__ = ["DATASETS", "STEP", "WandB"]
 
 STEP = "trainer/global_step"
+DATASETS = "hyperhook/datasets"
 
 _KEPT = re.compile(r"%*(?:_step|_timestamp|_runtime|_wandb|trainer/global_step|hyperhook/.*)", re.DOTALL)
 _EXIT_CODE = {TrialState.COMPLETE: 0, TrialState.PRUNED: 0, TrialState.FAILED: 1, TrialState.KILLED: 255}
@@ -105,6 +108,7 @@ class WandB(Tracker):
         self._entity = entity
         self._runs: dict[str, _Run] = {}
         self._ended: set[str] = set()
+        self._datasets: dict[str, dict[str, dict[str, object]]] = {}
 
     def options(self) -> Mapping[str, Scalar]:
         """Return the project, the mode, the folder and the entity; a key is none of the options."""
@@ -115,6 +119,7 @@ class WandB(Tracker):
     def trial_started(self, trial: TrialRecord) -> None:
         """Begin the trial's run, in place of what an earlier attempt left of it."""
         self._ended.discard(trial.id)
+        self._datasets.pop(trial.id, None)
         self._abandon(trial)
         self._remove_attempts(trial)
         self._begin(trial)
@@ -148,6 +153,15 @@ class WandB(Tracker):
     def note_logged(self, trial: TrialRecord, note: str) -> None:
         """Describe the run."""
         self._run(trial).run.notes = note
+
+    @hookimpl
+    def dataset_logged(self, trial: TrialRecord, dataset: Dataset) -> None:
+        """Add to the run's config."""
+        config = self._run(trial).run.config
+        about = {"digest": dataset.digest, "source": dataset.source, "profile": dict(dataset.profile)}
+        known = self._datasets.setdefault(trial.id, {})
+        known.setdefault(dataset.context, {})[dataset.name] = about
+        config.update({DATASETS: {context: dict(names) for context, names in known.items()}}, allow_val_change=True)
 
     @hookimpl
     def artifact_logged(self, trial: TrialRecord, artifact: Artifact) -> None:
@@ -207,7 +221,7 @@ class WandB(Tracker):
         """Make each checkpoint that is left a version of the trial's model; the best one last, so that it is shown."""
         kept = [artifact for artifact in run.checkpoints.values() if artifact.path.exists()]
         for artifact in sorted(kept, key=lambda artifact: artifact.name == run.aliases.get("best")):
-            about = {"step": artifact.step, "score": artifact.score}
+            about = {**artifact.metadata, "step": artifact.step, "score": artifact.score}
             model = self._library().Artifact(f"trial-{trial.id}", type="model", metadata=about)
             if artifact.path.is_dir():
                 model.add_dir(str(artifact.path), policy="immutable")

@@ -204,7 +204,8 @@ def _wandb_run(path: Path) -> Run:
                 summary |= _items(record.summary.update)
             case "exit":
                 native = f"exit {record.exit.exit_code}"
-    params.pop("_wandb", None)
+    for kept in ("_wandb", "hyperhook/datasets"):
+        params.pop(kept, None)
     return Run(
         name=name,
         study=_unescaped(study),
