@@ -16,6 +16,7 @@ from typing import Any, Concatenate, ParamSpec
 
 from hyperhook import HyperhookError, Study, Tracker, Trial, TrialState, current_trial
 from hyperhook_adapters.lightning.checkpoints import Checkpoints
+from hyperhook_adapters.lightning.inputs import datasets, signature
 from hyperhook_adapters.lightning.published import LearningRates, Metrics, may_log_late, monitored_names
 
 __all__ = ["HyperhookCallback"]
@@ -41,12 +42,15 @@ def _harmless(
 
 
 class HyperhookCallback:
-    """Logs a trainer's metrics, params, learning rates and checkpoints into a trial, and stops it when pruned.
+    """Logs a trainer's metrics, params, learning rates, datasets and checkpoints into a trial; stops it when pruned.
 
     It works in both namespaces, ``lightning.pytorch`` and ``pytorch_lightning``, and imports neither.
 
     What every ``self.log`` publishes arrives once, at its own step: the trainer's ``global_step`` as the batch began,
     which is what Lightning's own loggers use. Validation and an epoch's end stand at the step of the last batch.
+
+    Of the dataloaders for training and validation it tells what they say without being iterated or indexed: name, rows,
+    batch size. Where the module has an ``example_input_array``, its checkpoints get the model's signature.
 
     Args:
         trial: The trial to log into; by default the current one (inside ``Study.run``). Where there is none, the
@@ -92,6 +96,8 @@ class HyperhookCallback:
         self._late = self._always_late = True
         self._checkpoints = Checkpoints()
         self._checkpoint_names: dict[Path, str] = {}
+        self._signature: str | None = None
+        self._awaits_validation_data = False
         self._reported: set[tuple[object, ...]] = set()
         self.state_key = self._legacy_state_key = f"HyperhookCallback-{id(self):x}"  # nothing is stored under it
         if trial is not None:
@@ -159,6 +165,8 @@ class HyperhookCallback:
         self._step, self._epoch = max(trainer.global_step - 1, 0), trainer.current_epoch
         others = [callback for callback in trainer.callbacks if not isinstance(callback, HyperhookCallback)]
         self._always_late, self._late = may_log_late(pl_module, others), True
+        self._log_datasets(trainer)
+        self._read_signature(pl_module)
 
     @_harmless
     def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
@@ -177,8 +185,10 @@ class HyperhookCallback:
 
     @_harmless
     def on_validation_start(self, trainer: Any, pl_module: Any) -> None:
-        """Take what training published before validation does."""
+        """Take what training published before validation does; in a fit's first one, look at its dataloaders."""
         self._drain(trainer, evaluating=True)
+        if self._awaits_validation_data and trainer.state.fn == "fit":
+            self._log_datasets(trainer)
 
     @_harmless
     def on_validation_batch_end(self, trainer: Any, *args: Any, **kwargs: Any) -> None:
@@ -289,6 +299,22 @@ class HyperhookCallback:
             if getattr(holder, "_log_hyperparams", False):  # save_hyperparameters(logger=False) keeps them private
                 self._trial.log_params(holder.hparams)
 
+    @_harmless
+    def _log_datasets(self, trainer: Any) -> None:
+        """Tell what the dataloaders say; those of validation may be made later, as a fit first validates."""
+        loaders = {"training": trainer.train_dataloader, "validation": trainer.val_dataloaders}
+        self._awaits_validation_data = loaders["validation"] is None
+        if self._trial is None:
+            return
+        for context, made in loaders.items():
+            for found in datasets(made, context, trainer.datamodule):
+                self._trial.log_dataset(found.name, context=context, profile=found.profile)
+
+    @_harmless
+    def _read_signature(self, pl_module: Any) -> None:
+        self._signature = None
+        self._signature = signature(pl_module)
+
     def _drain(self, trainer: Any, *, before_batch: bool = False, evaluating: bool = False) -> None:
         """Log what was published since the last time, at the step and epoch where we stand.
 
@@ -319,10 +345,16 @@ class HyperhookCallback:
         written = self._checkpoints.take(trainer.checkpoint_callbacks)
         if self._trial is None:
             return
+        metadata = {} if self._signature is None else {"signature": self._signature}
         for file in written:
-            name = self._checkpoint_name(file.path)
             self._trial.log_artifact(
-                file.path, name=name, kind="checkpoint", step=file.step, score=file.score, aliases=file.aliases
+                file.path,
+                name=self._checkpoint_name(file.path),
+                kind="checkpoint",
+                step=file.step,
+                score=file.score,
+                aliases=file.aliases,
+                metadata=metadata,
             )
         for path in self._checkpoints.take_removed() if written else ():
             self._trial.remove_artifact(self._checkpoint_names.pop(path, path.name), kind="checkpoint")
