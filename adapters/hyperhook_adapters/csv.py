@@ -10,9 +10,10 @@
 What is written, and how:
 
 - ``trials.csv``: trial, number, id, state, value, step, epoch, started_time, finished_time (ISO 8601, in UTC), error,
-  note, each param as ``param.<name>``, each tag as ``tag.<name>``, each dataset as ``dataset.<context>/<name>``, its
-  facts as JSON. It is replaced as a whole, so a reader never sees half of it, and is rebuilt from the files of all
-  trials under a lock, so that several forwarders can write into one folder.
+  note, each param as ``param.<name>``, each tag as ``tag.<name>`` and the datasets as ``dataset.<context>``: a JSON
+  list of objects with ``name``, ``digest``, ``source`` and ``profile``. It is replaced as a whole, so a reader never
+  sees half of it, and is rebuilt from the files of all trials under a lock, so that several forwarders can write into
+  one folder.
 - ``<trial name>.csv``: time (seconds since 1970, UTC), step, epoch, name, value, in the order of logging.
 - A number is the shortest text that ``float`` reads back as the very same number; NaN and the infinities are ``nan``,
   ``inf`` and ``-inf``. pandas before 3.1 reads the last bit with ``read_csv(…, float_precision="round_trip")`` only.
@@ -49,7 +50,8 @@ Format = Literal["csv", "parquet"]
 
 _POINT_COLUMNS = ("time", "step", "epoch", "name", "value")
 _TRIAL_COLUMNS = tuple("trial number id state value step epoch started_time finished_time error note".split())
-_GROUPS = ("params", "tags", "datasets")
+_GROUPS = {"params": "param", "tags": "tag", "datasets": "dataset"}
+"""What a row has under names of the user's, and what its columns begin with."""
 _ROWS = ".trials"
 _ROW_GROUP = 1 << 16
 """Points in a row group of a Parquet file: what is held in memory at once."""
@@ -163,11 +165,10 @@ class Csv(Tracker):
 
     @hookimpl
     def dataset_logged(self, trial: TrialRecord, dataset: Dataset) -> None:
-        """Keep which data the trial works with."""
+        """Add to the trial's datasets, in place of one of that name and context."""
         run = self._run(trial)
-        facts = {"digest": dataset.digest, "source": dataset.source, **dataset.profile}
-        told = json.dumps({name: value for name, value in facts.items() if value is not None})
-        run.row.setdefault("datasets", {})[f"{dataset.context}/{dataset.name}"] = told
+        known = run.row.setdefault("datasets", {}).setdefault(dataset.context, {})
+        known[dataset.name] = {"digest": dataset.digest, "source": dataset.source, "profile": dict(dataset.profile)}
         run.is_new = True
 
     @hookimpl
@@ -236,15 +237,15 @@ class Csv(Tracker):
         """Write `trials.csv` anew; files of trials that have not changed since are not read again."""
         found = [self._row(entry) for entry in os.scandir(folder / _ROWS) if entry.name.endswith(".json")]
         rows = sorted((row for row in found if row is not None), key=lambda row: (row["number"], row["started_time"]))
-        groups = {of: list(dict.fromkeys(name for row in rows for name in row.get(of, ()))) for of in _GROUPS}
+        groups = [(of, list(dict.fromkeys(name for row in rows for name in row.get(of, ())))) for of in _GROUPS]
         beside = folder / _ROWS / "trials.new"
         with open(beside, "w", encoding="utf-8", newline="") as file:
             out = csv.writer(file)
-            more = (f"{of.removesuffix('s')}.{name}" for of, names in groups.items() for name in names)
-            out.writerow((*_TRIAL_COLUMNS, *more))
+            out.writerow((*_TRIAL_COLUMNS, *(f"{_GROUPS[of]}.{name}" for of, names in groups for name in names)))
             for row in rows:
                 facts = (row.get(name) for name in _TRIAL_COLUMNS)
-                out.writerow((*facts, *(row.get(of, {}).get(name) for of, names in groups.items() for name in names)))
+                more = (row.get(of, {}).get(name) for of, names in groups for name in names)
+                out.writerow((*facts, *(_cell(value) for value in more)))
         os.replace(beside, folder / "trials.csv")
 
     def _row(self, entry: os.DirEntry[str]) -> dict[str, Any] | None:
@@ -301,6 +302,13 @@ def _facts(trial: TrialRecord) -> dict[str, Any]:
         "finished_time": None if trial.finished_time is None else _iso(trial.finished_time),
         "error": trial.error,
     }
+
+
+def _cell(value: Any) -> Any:
+    """Return what a column of the user's holds; datasets, by name, are a list in JSON."""
+    if not isinstance(value, dict):
+        return value
+    return json.dumps([{"name": name, **about} for name, about in value.items()], ensure_ascii=False)
 
 
 def _iso(seconds: float) -> str:

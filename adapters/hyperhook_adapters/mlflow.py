@@ -19,12 +19,14 @@ What is shown, and how:
 - Files are artifacts below ``files/``, ``checkpoints/``, ``images/``, ``figures/``, ``tables/`` or ``texts/``:
   the name, and for a series the step. In a name, what is no ASCII letter, digit, space or one of ``_.-=+@,`` stands as
   ``~`` and its UTF-8 bytes in hexadecimal. A checkpoint that the trainer deleted is deleted here, too. A tag
-  ``hyperhook.checkpoint.<name>`` has its step, its score and its metadata (without the latter where that is too long),
-  ``hyperhook.alias.best`` the name of the best one. ``hyperhook.signature`` is what the model takes, in the form that
-  ``mlflow.models.ModelSignature.from_dict`` reads.
-- A dataset is an input of the run, its context the tag ``mlflow.data.context``. Where no digest was given, or one above
-  36 characters, a hash stands for it. MLflow holds what has the same name and digest once in an experiment, with the
-  profile that came first, and once in a run; it cannot take an input back.
+  ``hyperhook.checkpoint.<name>`` has its step, its score and its metadata, as far as they fit into 5,000 characters;
+  ``hyperhook.alias.best`` is the name of the best one. A model's signature stands apart, in ``hyperhook.signature``,
+  whole or not at all: ``mlflow.models.ModelSignature.from_dict(json.loads(tag))`` reads it.
+- A dataset is an input of the run, its context MLflow's tag ``mlflow.data.context``. A digest above 36 characters, a
+  name or a context above 500 is cut and ends in its hash, a text above 6,000 in the profile is cut as a param's is.
+  Without a digest, one is made of the dataset's own words. Of a name and a digest, MLflow keeps the first profile and
+  source in the experiment, and one context in a run: for a second one, the context is appended to the digest. What a
+  run has as an input stays: MLflow cannot take it back.
 - The parent run is FINISHED from its beginning: it only holds the trials together, and nothing has to end it.
 """
 
@@ -47,8 +49,9 @@ from hyperhook import (
     TrialState,
     hookimpl,
 )
+from hyperhook_adapters._mlflow_datasets import log_datasets
 from hyperhook_adapters._mlflow_files import RunFiles
-from hyperhook_adapters._mlflow_texts import as_name, as_params, as_tag, dataset_input, shorten
+from hyperhook_adapters._mlflow_names import NAME_LENGTH, cut, safe_name, shorten
 
 __all__ = ["MLflow"]
 
@@ -57,6 +60,7 @@ log = logging.getLogger("hyperhook.mlflow")
 _T = TypeVar("_T")
 
 _METRICS_PER_CALL, _TEXTS_PER_CALL = 1000, 100
+_PARAM_LENGTH, _TAG_LENGTH = 6000, 5000
 _STATUS = {
     TrialState.COMPLETE: "FINISHED",
     TrialState.PRUNED: "FINISHED",
@@ -76,9 +80,9 @@ class _Run:
     """Name, value, time in milliseconds, step."""
     params: dict[str, str] = field(default_factory=dict)
     tags: dict[str, str] = field(default_factory=dict)
-    datasets: list[Dataset] = field(default_factory=list)
     dropped: set[str] = field(default_factory=set)
     """Tags to delete."""
+    datasets: list[Dataset] = field(default_factory=list)
     files: RunFiles | None = None
     end: tuple[str, int] | None = None
     """Status, and time in milliseconds."""
@@ -160,7 +164,7 @@ class MLflow(Tracker):
             info = client.create_run(experiment, _milliseconds(trial.started_time), tags, trial.name).info
         run = self._runs[trial.id] = _Run(info.run_id, info.artifact_uri)
         run.tags["hyperhook.state"] = str(trial.state)
-        run.params.update(as_params(trial.params))
+        run.params.update(_texts(trial.params))
 
     @hookimpl
     def trial_resumed(self, trial: TrialRecord) -> None:
@@ -172,7 +176,7 @@ class MLflow(Tracker):
     @hookimpl
     def params_logged(self, trial: TrialRecord, params: Mapping[str, Scalar]) -> None:
         """Keep params for the next flush."""
-        self._run(trial).params.update(as_params(params))
+        self._run(trial).params.update(_texts(params))
 
     @hookimpl
     def metrics_logged(
@@ -192,39 +196,35 @@ class MLflow(Tracker):
             while (point := (name, str(value), step, at)) in run.points:
                 at += 1
             run.points.add(point)
-            run.metrics.append((as_name(name), float(value), at, step))
+            run.metrics.append((safe_name(name), float(value), at, step))
 
     @hookimpl
     def tags_logged(self, trial: TrialRecord, tags: Mapping[str, str]) -> None:
         """Keep tags for the next flush."""
         for name, value in tags.items():
             ours = name.startswith(("hyperhook.", "mlflow.", "tag."))
-            self._run(trial).tags[as_name(f"tag.{name}" if ours else name)] = as_tag(value)
+            self._run(trial).tags[safe_name(f"tag.{name}" if ours else name)] = cut(value, _TAG_LENGTH)
 
     @hookimpl
     def note_logged(self, trial: TrialRecord, note: str) -> None:
         """Keep the run's description for the next flush."""
-        self._run(trial).tags["mlflow.note.content"] = as_tag(note)
+        self._run(trial).tags["mlflow.note.content"] = cut(note, _TAG_LENGTH)
 
     @hookimpl
     def dataset_logged(self, trial: TrialRecord, dataset: Dataset) -> None:
-        """Keep an input for the next flush."""
+        """Keep a dataset for the next flush."""
         self._run(trial).datasets.append(dataset)
 
     @hookimpl
     def artifact_logged(self, trial: TrialRecord, artifact: Artifact) -> None:
-        """Send the file; of a checkpoint, keep its step, its score and its aliases as tags."""
+        """Send the file; of a checkpoint, keep as tags what is known of it."""
         run = self._run(trial)
         self._files(run).put(artifact.path, _place(artifact))
         if artifact.kind == "checkpoint":
-            about = {"artifact": _place(artifact), "step": artifact.step, "score": artifact.score}
-            others = {name: value for name, value in artifact.metadata.items() if name not in (*about, "signature")}
-            run.tags[_checkpoint_tag(artifact)] = as_tag(json.dumps(about | others), json.dumps(about))
-            if "signature" in artifact.metadata:
-                run.tags["hyperhook.signature"] = as_tag(str(artifact.metadata["signature"]))
+            run.tags.update(_about(artifact))
             run.dropped.discard(_checkpoint_tag(artifact))
         for alias in artifact.aliases:
-            run.tags[as_name(f"hyperhook.alias.{alias}")] = as_tag(artifact.name)
+            run.tags[safe_name(f"hyperhook.alias.{alias}")] = cut(artifact.name, _TAG_LENGTH)
 
     @hookimpl
     def artifact_removed(self, trial: TrialRecord, artifact: Artifact) -> None:
@@ -245,7 +245,7 @@ class MLflow(Tracker):
             "objective_epoch": trial.epoch,
             "error": trial.error,
         }
-        run.tags.update({f"hyperhook.{key}": as_tag(str(v)) for key, v in facts.items() if v is not None})
+        run.tags.update({f"hyperhook.{key}": cut(str(v), _TAG_LENGTH) for key, v in facts.items() if v is not None})
         ended = trial.started_time if trial.finished_time is None else trial.finished_time
         run.end = (_STATUS[trial.state], _milliseconds(ended))
 
@@ -260,14 +260,14 @@ class MLflow(Tracker):
             client.log_batch(run.id, metrics=metrics)
         for tags in _chunks([RunTag(*item) for item in run.tags.items()], _TEXTS_PER_CALL):
             client.log_batch(run.id, tags=tags)
-        if run.datasets:
-            client.log_inputs(run.id, [dataset_input(dataset) for dataset in run.datasets])
         for tag in run.dropped & client.get_run(run.id).data.tags.keys() if run.dropped else ():
             client.delete_tag(run.id, tag)
+        if run.datasets:
+            log_datasets(client, run.id, run.datasets)
         if run.end is not None:
             client.set_terminated(run.id, *run.end)
             del self._runs[trial.id]
-        for sent in (run.metrics, run.params, run.tags, run.datasets, run.dropped):
+        for sent in (run.metrics, run.params, run.tags, run.dropped, run.datasets):
             sent.clear()
         step, epoch = run.axis
         return {"run_id": run.id, "step": step, "epoch": epoch}
@@ -323,7 +323,7 @@ class MLflow(Tracker):
             wanted = "tags.`hyperhook.kind` = 'study'"
             found = client.search_runs([experiment], wanted, max_results=1, order_by=["attributes.start_time ASC"])
             if not found:
-                name = shorten(study)
+                name = shorten(study, NAME_LENGTH)
                 created = client.create_run(experiment, tags={"hyperhook.kind": "study"}, run_name=name)
                 client.set_terminated(created.info.run_id)
                 return self._parent(study)
@@ -361,12 +361,31 @@ def _place(artifact: Artifact) -> str:
     return artifact.place.replace("%", "~")
 
 
+def _about(artifact: Artifact) -> Iterator[tuple[str, str]]:
+    """Yield the tags of a checkpoint. JSON that was cut could not be read: what does not fit is left out."""
+    about: dict[str, object] = {"artifact": _place(artifact), "step": artifact.step, "score": artifact.score}
+    metadata = dict(artifact.metadata)
+    signature = metadata.pop("signature", None)
+    full = json.dumps({**about, "metadata": metadata})
+    if metadata and len(full) > _TAG_LENGTH:
+        log.warning("MLflow: the metadata of %s is longer than a tag may be: it is left out", artifact.name)
+    yield _checkpoint_tag(artifact), full if metadata and len(full) <= _TAG_LENGTH else json.dumps(about)
+    if isinstance(signature, str) and len(signature) <= _TAG_LENGTH:
+        yield "hyperhook.signature", signature
+    elif signature is not None:
+        log.warning("MLflow: the signature of %s is no text that fits into a tag: it is left out", artifact.name)
+
+
 def _checkpoint_tag(artifact: Artifact) -> str:
-    return as_name(f"hyperhook.checkpoint.{artifact.name}")
+    return safe_name(f"hyperhook.checkpoint.{artifact.name}")
 
 
 def _milliseconds(seconds: float) -> int:
     return round(seconds * 1000)
+
+
+def _texts(params: Mapping[str, Scalar]) -> dict[str, str]:
+    return {safe_name(name): cut(str(value), _PARAM_LENGTH) for name, value in params.items()}
 
 
 def _chunks(items: Sequence[_T], size: int) -> Iterator[Sequence[_T]]:

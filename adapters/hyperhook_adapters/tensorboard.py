@@ -16,10 +16,10 @@ What is shown, and how:
   ``%`` in front, and so does one that has it there already.
 - ``hyperhook/state`` (text) is the state and the error. HPARAMS knows success (COMPLETE, PRUNED) and failure (FAILED,
   KILLED) only.
-- Images and figures of matplotlib are images, texts are texts, at their steps; tags, the note and datasets are texts,
-  too: ``hyperhook/tags``, ``hyperhook/note``, ``hyperhook/datasets/<context>/<name>``. For tables, for figures of
-  plotly, for images that are no PNG and for files TensorBoard has no place: a warning says so, once, and they stay
-  where they are, as checkpoints do without a warning.
+- Images and figures of matplotlib are images, texts are texts, at their steps; tags, the note and each dataset are
+  texts, too: ``hyperhook/tags``, ``hyperhook/note`` and ``hyperhook/datasets/<context>/<name>``. For tables, for
+  figures of plotly, for images that are no PNG and for files TensorBoard has no place: a warning says so, once, and
+  they stay where they are, as checkpoints do without a warning.
 - In the names of folders, what is no letter, digit, space or one of ``._-+=@,()`` stands as ``%`` and its UTF-8 bytes
   in hexadecimal, and so does a leading dot; a name that is too long is cut and ends in its hash.
 
@@ -158,10 +158,11 @@ class TensorBoard(Tracker):
 
     @hookimpl
     def dataset_logged(self, trial: TrialRecord, dataset: Dataset) -> None:
-        """Write it as a text, a line for each fact."""
+        """Write it as a text, a line for each thing that is known of it."""
         facts = {"digest": dataset.digest, "source": dataset.source, **dataset.profile}
         lines = "\n".join(f"- **{name}**: {value}" for name, value in facts.items() if value is not None)
-        self._run(trial).add_text(f"{DATASETS}/{dataset.context}/{dataset.name}", lines, 0, trial.started_time)
+        tag = f"{DATASETS}/{dataset.context}/{dataset.name}"
+        self._run(trial).add_text(tag, lines, 0, trial.started_time)
 
     @hookimpl
     def artifact_logged(self, trial: TrialRecord, artifact: Artifact) -> None:

@@ -8,19 +8,19 @@ What is shown, and how:
 - The config holds the params, the summary the trial's end: ``hyperhook/state``, ``hyperhook/objective`` with its
   ``hyperhook/objective_step`` and ``_epoch``, ``hyperhook/error``. A run of a COMPLETE or PRUNED trial ends with exit
   code 0, of a FAILED one with 1, of a KILLED one with 255, which W&B shows as killed.
+- Datasets are in the config, too, below ``hyperhook/datasets``: by context and name, each with its ``digest``, its
+  ``source`` and its ``profile``.
 - A metric whose name W&B or this module keeps for itself (``_step``, ``_timestamp``, ``_runtime``, ``_wandb``,
   ``trainer/global_step``, anything below ``hyperhook/``) gets a ``%`` in front, and so does one that has it there
   already. A metric called ``epoch`` takes the place of that column.
 - A character that a project's name may not hold is written as ``_0x…_`` with its code in hexadecimal, and so is a ``_``
   before a ``0x``; a name above 128 characters is cut and ends in its hash.
-- Datasets stand in the config below ``hyperhook/datasets``, each as ``<context>/<name>`` with its profile, digest and
-  source; a param of that very name gets a ``%`` in front. A checkpoint's metadata is that of its version.
 - The study is the run's group, its job type is ``trial``. A tag is a label ``name: value`` of the run (the ``name``
   alone where the value is empty; cut to 64 characters, with its hash), a note is the run's notes.
 - Images and figures of matplotlib are images, figures of plotly and texts are HTML, tables are tables, all under their
   own names, in a row with their step. Files are the run's files. Checkpoints are versions of one model artifact,
-  ``trial-<trial id>``, each with its name and ``best`` or ``last`` as aliases; they are sent when the trial ends, so
-  that what is there is what the trainer kept.
+  ``trial-<trial id>``, each with its name and ``best`` or ``last`` as aliases, and with its step, its score and what
+  else is known of it as metadata; they are sent when the trial ends, so that what is there is what the trainer kept.
 
 An offline file cannot be continued: after a failure the trial is sent again from its start into a new folder, and what
 an earlier attempt left is removed, except where ``wandb sync`` has uploaded it. Online, the rows are numbered, and W&B
@@ -67,7 +67,6 @@ class _Run:
     tags: dict[str, str] = field(default_factory=dict)
     checkpoints: dict[str, Artifact] = field(default_factory=dict)
     """By name; they are sent when the trial ends."""
-    datasets: dict[str, dict[str, Scalar]] = field(default_factory=dict)
     aliases: dict[str, str] = field(default_factory=dict)
     """The name of the checkpoint that each stands for."""
 
@@ -109,6 +108,7 @@ class WandB(Tracker):
         self._entity = entity
         self._runs: dict[str, _Run] = {}
         self._ended: set[str] = set()
+        self._datasets: dict[str, dict[str, dict[str, object]]] = {}
 
     def options(self) -> Mapping[str, Scalar]:
         """Return the project, the mode, the folder and the entity; a key is none of the options."""
@@ -119,6 +119,7 @@ class WandB(Tracker):
     def trial_started(self, trial: TrialRecord) -> None:
         """Begin the trial's run, in place of what an earlier attempt left of it."""
         self._ended.discard(trial.id)
+        self._datasets.pop(trial.id, None)
         self._abandon(trial)
         self._remove_attempts(trial)
         self._begin(trial)
@@ -126,7 +127,7 @@ class WandB(Tracker):
     @hookimpl
     def params_logged(self, trial: TrialRecord, params: Mapping[str, Scalar]) -> None:
         """Add to the run's config."""
-        self._run(trial).run.config.update(_config(params), allow_val_change=True)
+        self._run(trial).run.config.update(dict(params), allow_val_change=True)
 
     @hookimpl
     def metrics_logged(
@@ -156,11 +157,11 @@ class WandB(Tracker):
     @hookimpl
     def dataset_logged(self, trial: TrialRecord, dataset: Dataset) -> None:
         """Add to the run's config."""
-        run = self._run(trial)
-        given = {"digest": dataset.digest, "source": dataset.source}
-        about = {name: value for name, value in given.items() if value is not None}
-        run.datasets[f"{dataset.context}/{dataset.name}"] = {**dataset.profile, **about}
-        run.run.config.update({DATASETS: dict(run.datasets)}, allow_val_change=True)
+        config = self._run(trial).run.config
+        about = {"digest": dataset.digest, "source": dataset.source, "profile": dict(dataset.profile)}
+        known = self._datasets.setdefault(trial.id, {})
+        known.setdefault(dataset.context, {})[dataset.name] = about
+        config.update({DATASETS: {context: dict(names) for context, names in known.items()}}, allow_val_change=True)
 
     @hookimpl
     def artifact_logged(self, trial: TrialRecord, artifact: Artifact) -> None:
@@ -262,7 +263,7 @@ class WandB(Tracker):
                 name=trial.name,
                 group=trial.study,
                 job_type="trial",
-                config=_config(trial.params),
+                config=dict(trial.params),
                 mode=mode,
                 dir=str(root),
                 resume="allow" if mode == "online" else None,
@@ -358,11 +359,6 @@ def _logged_in(base_url: str) -> bool:
 def _key(name: str) -> str:
     """Return the column of a metric."""
     return f"%{name}" if _KEPT.fullmatch(name) else name
-
-
-def _config(params: Mapping[str, Scalar]) -> dict[str, Scalar]:
-    """Return params as the config has them: one that is called like the datasets gets out of their way."""
-    return {f"%{name}" if name.lstrip("%") == DATASETS else name: value for name, value in params.items()}
 
 
 def _project(name: str) -> str:

@@ -9,7 +9,7 @@ The body of a trial's event, and that of a study's, which has ``"trial": null``:
      "text": "digits-3 COMPLETE: 0.97 at step 120, after 41.5 s; lr=0.01"}
 
 ``params`` are those that the trial began with; ``text`` is what Slack and its kin show. A number that JSON lacks is a
-string: ``"nan"``, ``"inf"``, ``"-inf"``.
+string: ``"nan"``, ``"inf"``, ``"-inf"``. Files, tags, notes and datasets have no place here.
 
 - Delivery is at least once. The header ``Idempotency-Key`` is the same when a trial's event comes again, so that a
   receiver can drop the repeat. A study's events happen once for each process that works on it; their key stays the same

@@ -198,14 +198,14 @@ def _wandb_run(path: Path) -> Run:
                 params |= _items(record.run.config.update)
             case "config":
                 params |= _items(record.config.update)
-                params.pop("hyperhook/datasets", None)
             case "history":
                 rows.extend(_columns(_items(record.history.item)))
             case "summary":
                 summary |= _items(record.summary.update)
             case "exit":
                 native = f"exit {record.exit.exit_code}"
-    params.pop("_wandb", None)
+    for kept in ("_wandb", "hyperhook/datasets"):
+        params.pop(kept, None)
     return Run(
         name=name,
         study=_unescaped(study),

@@ -17,7 +17,7 @@ import pytest
 import hyperhook as hh
 from hyperhook_adapters.csv import Csv
 from hyperhook_adapters.mlflow import MLflow
-from hyperhook_adapters.tensorboard import DATASETS, NOTE, TAGS, TensorBoard
+from hyperhook_adapters.tensorboard import NOTE, TAGS, TensorBoard
 from hyperhook_adapters.wandb import WandB
 
 pytestmark = [
@@ -33,9 +33,6 @@ def swept() -> Iterator[None]:
     gc.collect()
 
 
-SIGNATURE = json.dumps({"inputs": '[{"type": "tensor", "tensor-spec": {"dtype": "float32", "shape": [-1, 8]}}]'})
-
-
 def rich(trial: hh.Trial, folder: Path) -> None:
     """Log one of everything."""
     weights = folder / "epoch=0.ckpt"
@@ -44,8 +41,6 @@ def rich(trial: hh.Trial, folder: Path) -> None:
     trial.log_tags({"team": "vision", "hyperhook.state": "mine"})
     trial.log_tags({"team": "speech"})
     trial.log_note("A *note*.")
-    trial.log_dataset("digits", digest="5d41", source="s3://bucket/digits", profile={"rows": 1797})
-    trial.log_dataset("digits", context="validation")
     trial.log_image("samples", np.zeros((4, 6, 3)), step=3)
     trial.log_image("samples", np.ones((4, 6, 3)), step=7)
     trial.log_figure("plot", go.Figure(go.Scatter(y=[1, 2])))
@@ -55,8 +50,7 @@ def rich(trial: hh.Trial, folder: Path) -> None:
     weights.unlink()
     better = folder / "epoch=1.ckpt"
     better.write_bytes(b"second")
-    about = {"signature": SIGNATURE, "size": 3}
-    trial.log_artifact(better, kind="checkpoint", step=9, score=0.25, aliases=["best", "last"], metadata=about)
+    trial.log_artifact(better, kind="checkpoint", step=9, score=0.25, aliases=["best", "last"])
     trial.remove_artifact("epoch=0.ckpt", kind="checkpoint")
     (folder / "data").mkdir()
     (folder / "data" / "a.txt").write_text("a")
@@ -74,7 +68,6 @@ def run(tracker: hh.Tracker, tmp_path: Path) -> hh.TrialRecord:
 
 def test_mlflow(tmp_path: Path) -> None:
     from mlflow import MlflowClient
-    from mlflow.models import ModelSignature
 
     uri = f"sqlite:///{tmp_path}/mlflow.db"
     client = MlflowClient(uri)
@@ -91,20 +84,8 @@ def test_mlflow(tmp_path: Path) -> None:
             "artifact": "checkpoints/epoch=1.ckpt",
             "step": 9,
             "score": 0.25,
-            "size": 3,
         }
     }
-    inputs = ModelSignature.from_dict(json.loads(tags["hyperhook.signature"])).inputs
-    assert [(spec.type.name, spec.shape) for spec in inputs.inputs] == [("float32", (-1, 8))]
-    data = {
-        entry.tags[0].value: (entry.dataset.name, json.loads(entry.dataset.source), json.loads(entry.dataset.profile))
-        for entry in found.inputs.dataset_inputs
-    }
-    assert data == {
-        "training": ("digits", {"uri": "s3://bucket/digits"}, {"rows": 1797}),
-        "validation": ("digits", {}, {}),
-    }
-    assert "5d41" in {entry.dataset.digest for entry in found.inputs.dataset_inputs}
     root = Path(found.info.artifact_uri.removeprefix("file://"))
     assert sorted(str(path.relative_to(root)) for path in root.rglob("*") if path.is_file()) == [
         "checkpoints/epoch=1.ckpt",
@@ -134,9 +115,6 @@ def test_tensorboard(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
         return [(e.step, e.tensor_proto.string_val[0].decode()) for e in events.Tensors(tag)]
 
     assert text("größe/sample") == [(7, "<b>bold</b>")]
-    assert text(f"{DATASETS}/training/digits") == [
-        (0, "- **digest**: 5d41\n- **source**: s3://bucket/digits\n- **rows**: 1797")
-    ]
     assert text(NOTE) == [(0, "A *note*.")]
     assert text(TAGS)[-1] == (0, "- **team**: speech")
     assert sorted(record.args for record in caplog.records) == [("figure (.html)",), ("file",), ("table",)]  # type: ignore[type-var]
@@ -146,7 +124,7 @@ def test_wandb(tmp_path: Path, readers: ModuleType) -> None:
     record = run(WandB(dir=tmp_path / "w"), tmp_path)
     (file,) = (tmp_path / "w").rglob("run-*.wandb")
     rows: list[dict[str, Any]] = []
-    models, config = [], {}
+    models = []
     for found in readers.wandb_records(file):
         if found.HasField("run"):
             head = found.run
@@ -154,8 +132,6 @@ def test_wandb(tmp_path: Path, readers: ModuleType) -> None:
             rows.append({tuple(item.nested_key): json.loads(item.value_json) for item in found.history.item})
         elif found.HasField("artifact"):
             models.append(found.artifact)
-        elif found.HasField("config"):
-            config |= {item.key or item.nested_key[0]: json.loads(item.value_json) for item in found.config.update}
     assert (head.run_group, head.job_type, head.notes) == ("s", "trial", "A *note*.")
     assert set(head.tags) == {"team: speech", "hyperhook.state: mine"}
     shown = [
@@ -171,12 +147,7 @@ def test_wandb(tmp_path: Path, readers: ModuleType) -> None:
         ("results", "table-file", 7),
         ("größe/sample", "html-file", 7),
     ]
-    assert config["hyperhook/datasets"] == {
-        "training/digits": {"rows": 1797, "digest": "5d41", "source": "s3://bucket/digits"},
-        "validation/digits": {},
-    }
     ours = [model for model in models if model.type == "model"]
-    assert json.loads(ours[0].metadata)["signature"] == SIGNATURE
     assert [(model.name, sorted(model.aliases)) for model in ours] == [
         (f"trial-{record.id}", ["best", "epoch=1.ckpt", "last", "latest"])
     ]
@@ -190,7 +161,6 @@ def test_csv(tmp_path: Path) -> None:
 
     run(Csv(tmp_path / "csv"), tmp_path)
     (row,) = pd.read_csv(tmp_path / "csv" / "s" / "trials.csv").to_dict("records")
-    assert json.loads(row["dataset.training/digits"])["rows"] == 1797
     assert (row["tag.team"], row["tag.hyperhook.state"], row["note"]) == ("speech", "mine", "A *note*.")
 
 

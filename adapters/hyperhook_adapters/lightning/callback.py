@@ -16,7 +16,7 @@ from typing import Any, Concatenate, ParamSpec, SupportsFloat
 
 from hyperhook import HyperhookError, Study, Tracker, Trial, TrialState, current_trial
 from hyperhook_adapters.lightning.checkpoints import Checkpoints
-from hyperhook_adapters.lightning.data import loaded, signature
+from hyperhook_adapters.lightning.inputs import datasets, signature
 from hyperhook_adapters.lightning.published import LearningRates, Metrics, may_log_late, monitored_names
 
 __all__ = ["HyperhookCallback"]
@@ -42,12 +42,15 @@ def _harmless(
 
 
 class HyperhookCallback:
-    """Logs a trainer's metrics, params, learning rates and checkpoints into a trial, and stops it when pruned.
+    """Logs a trainer's metrics, params, learning rates, datasets and checkpoints into a trial; stops it when pruned.
 
     It works in both namespaces, ``lightning.pytorch`` and ``pytorch_lightning``, and imports neither.
 
     What every ``self.log`` publishes arrives once, at its own step: the trainer's ``global_step`` as the batch began,
     which is what Lightning's own loggers use. Validation and an epoch's end stand at the step of the last batch.
+
+    Of the dataloaders for training and validation it tells what they say without being iterated or indexed: name, rows,
+    batch size. Where the module has an ``example_input_array``, its checkpoints get the model's signature.
 
     Args:
         trial: The trial to log into; by default the current one (inside ``Study.run``). Where there is none, the
@@ -93,7 +96,8 @@ class HyperhookCallback:
         self._late = self._always_late = True
         self._checkpoints = Checkpoints()
         self._checkpoint_names: dict[Path, str] = {}
-        self._about_model: dict[str, str] = {}
+        self._signature: str | None = None
+        self._awaits_validation_data = False
         self._reported: set[tuple[object, ...]] = set()
         self.state_key = self._legacy_state_key = f"HyperhookCallback-{id(self):x}"  # nothing is stored under it
         if trial is not None:
@@ -161,7 +165,8 @@ class HyperhookCallback:
         self._step, self._epoch = max(trainer.global_step - 1, 0), trainer.current_epoch
         others = [callback for callback in trainer.callbacks if not isinstance(callback, HyperhookCallback)]
         self._always_late, self._late = may_log_late(pl_module, others), True
-        self._describe(trainer, pl_module)
+        self._log_datasets(trainer)
+        self._read_signature(pl_module)
 
     @_harmless
     def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
@@ -169,9 +174,8 @@ class HyperhookCallback:
         if self._late:
             self._drain(trainer, before_batch=True)
             self._late = self._always_late
-        epoch = trainer.current_epoch
-        first = self._epoch != epoch or batch_idx == 0
-        self._step, self._epoch = trainer.global_step, epoch
+        first = batch_idx == 0 or self._epoch != trainer.current_epoch
+        self._step, self._epoch = trainer.global_step, trainer.current_epoch
         self._pending_rates |= self._rates.take(trainer, everything=first)
 
     @_harmless
@@ -181,8 +185,10 @@ class HyperhookCallback:
 
     @_harmless
     def on_validation_start(self, trainer: Any, pl_module: Any) -> None:
-        """Take what training published before validation does."""
+        """Take what training published before validation does; in a fit's first one, look at its dataloaders."""
         self._drain(trainer, evaluating=True)
+        if self._awaits_validation_data and trainer.state.fn == "fit":
+            self._log_datasets(trainer)
 
     @_harmless
     def on_validation_batch_end(self, trainer: Any, *args: Any, **kwargs: Any) -> None:
@@ -294,14 +300,20 @@ class HyperhookCallback:
                 self._trial.log_params(holder.hparams)
 
     @_harmless
-    def _describe(self, trainer: Any, pl_module: Any) -> None:
-        """Say which data the fit works with, and keep what the model takes for its checkpoints."""
+    def _log_datasets(self, trainer: Any) -> None:
+        """Tell what the dataloaders say; those of validation may be made later, as a fit first validates."""
+        loaders = {"training": trainer.train_dataloader, "validation": trainer.val_dataloaders}
+        self._awaits_validation_data = loaders["validation"] is None
         if self._trial is None:
             return
-        for data in loaded(trainer):
-            self._trial.log_dataset(data.name, context=data.context, profile=data.profile)
-        takes = signature(pl_module)
-        self._about_model = {} if takes is None else {"signature": takes}
+        for context, made in loaders.items():
+            for found in datasets(made, context, trainer.datamodule):
+                self._trial.log_dataset(found.name, context=context, profile=found.profile)
+
+    @_harmless
+    def _read_signature(self, pl_module: Any) -> None:
+        self._signature = None
+        self._signature = signature(pl_module)
 
     def _drain(self, trainer: Any, *, before_batch: bool = False, evaluating: bool = False) -> None:
         """Log what was published since the last time.
@@ -337,15 +349,14 @@ class HyperhookCallback:
         if self._trial is None:
             return
         for file in written:
-            name = self._checkpoint_name(file.path)
             self._trial.log_artifact(
                 file.path,
-                name=name,
+                name=self._checkpoint_name(file.path),
                 kind="checkpoint",
                 step=file.step,
                 score=file.score,
                 aliases=file.aliases,
-                metadata=self._about_model,
+                metadata={} if self._signature is None else {"signature": self._signature},
             )
         for path in self._checkpoints.take_removed() if written else ():
             self._trial.remove_artifact(self._checkpoint_names.pop(path, path.name), kind="checkpoint")
