@@ -297,6 +297,7 @@ def test_conditional_parameters_are_drawn_at_random_and_said_so_once(caplog: pyt
 
 def test_it_works_beside_a_pruner_that_splits_the_study() -> None:
     study = optuna.create_study(
+        study_name="split",  # its name and a trial's number choose the bracket
         sampler=HyperhookSampler(GP(startup=2, device="cpu"), seed=0),
         pruner=optuna.pruners.HyperbandPruner(min_resource=1, max_resource=4, reduction_factor=2),
     )
