@@ -1,16 +1,19 @@
 """Run searches and keep what each of them tried: the raw material of `report.py`.
 
     python benchmarks/bo/quality.py --results results.jsonl [--method NAME …] [--problem NAME …] [--seeds 10]
-                                    [--trials 100] [--batch 1] [--jobs 2] [--held-out] [--quick]
+                                    [--trials 100] [--batch 1] [--jobs 2] [--held-out] [--tuning] [--quick]
 
 Each search is one line of JSON: what was observed, what it was worth without noise, and which trial the method would
 have recommended after 25, 50 and 100. A line that is there already is not run again, so a run that was interrupted goes
-on, a method can be added later, and each method can run in an environment of its own.
+on, a method can be added later, and each method can run in an environment of its own. A search that raises, or whose
+method gives params that the space does not allow, is not kept: it is named at the end, and the exit status is 1.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
+import importlib.metadata
 import itertools
 import json
 import multiprocessing
@@ -25,9 +28,15 @@ from typing import Any
 
 from problems import HELD_OUT, SYNTHETIC, Problem
 from searchers import SEARCHERS
+from tuning import TUNING
 
 BUDGETS = (10, 25, 50, 100)
-PROBLEMS = {problem.name: problem for problem in (*SYNTHETIC, *HELD_OUT)}
+PROBLEMS = {problem.name: problem for problem in (*SYNTHETIC, *HELD_OUT, *TUNING)}
+PACKAGES = (
+    *("hyperhook", "optuna", "botorch", "gpytorch", "torch", "ax-platform", "HEBO", "pymoo", "smac", "ConfigSpace"),
+    *("numpy", "scipy", "scikit-learn"),
+)
+ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "LOKY_MAX_CPU_COUNT")
 
 
 def main() -> None:
@@ -37,6 +46,7 @@ def main() -> None:
     parser.add_argument("--method", action="append", choices=list(SEARCHERS))
     parser.add_argument("--problem", action="append", choices=list(PROBLEMS))
     parser.add_argument("--held-out", action="store_true", help="the held-out problems, too")
+    parser.add_argument("--tuning", action="store_true", help="the tuning problems, too; they need scikit-learn")
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--trials", type=int, default=100)
     parser.add_argument("--batch", type=int, default=1)
@@ -46,7 +56,8 @@ def main() -> None:
     options = parser.parse_args()
     if options.quick:
         options.seeds, options.trials = 2, 12
-    named = options.problem or [p.name for p in (*SYNTHETIC, *(HELD_OUT if options.held_out else ()))]
+    more = (*(HELD_OUT if options.held_out else ()), *(TUNING if options.tuning else ()))
+    named = options.problem or [problem.name for problem in (*SYNTHETIC, *more)]
     methods = options.method or list(SEARCHERS)
     done = {key_of(line) for line in lines(options.results)}
     wanted = [
@@ -55,11 +66,19 @@ def main() -> None:
     ]
     missing = [w for w in wanted if (w[0], w[1] + w[5], w[2], w[3], w[4]) not in done]
     context = multiprocessing.get_context("spawn")
+    failed: list[str] = []
     with ProcessPoolExecutor(options.jobs, mp_context=context) as pool, options.results.open("a") as file:
-        for count, future in enumerate(as_completed([pool.submit(search, *w) for w in missing]), 1):
-            line = future.result()
-            print(json.dumps(line), file=file, flush=True)
-            print(f"{count}/{len(missing)} {line['method']} {line['problem']} {line['seed']}", flush=True)
+        futures = {pool.submit(search, *w): w for w in missing}
+        for count, future in enumerate(as_completed(futures), 1):
+            problem, method, seed, *_ = futures[future]
+            error = future.exception()
+            if error is None:
+                print(json.dumps(future.result()), file=file, flush=True)
+            else:
+                failed.append(f"{method}, {problem}, seed {seed}: {type(error).__name__}: {error}")
+            print(f"{count}/{len(missing)} {method} {problem} {seed}{' FAILED' if error else ''}", flush=True)
+    if failed:
+        raise SystemExit(f"{len(failed)} searches failed:\n" + "\n".join(failed))
 
 
 def lines(results: Path) -> Iterator[dict[str, Any]]:
@@ -86,6 +105,8 @@ def search(name: str, method: str, seed: int, trials: int, batch: int, label: st
         before = time.perf_counter()
         many = searcher.ask(min(batch, trials - len(observed)))
         seconds += time.perf_counter() - before
+        for params in many:
+            problem.space.validate(params)
         worth = [problem.truth(params) for params in many]
         told = [problem.observe(truth, rng) for truth in worth]
         before = time.perf_counter()
@@ -106,7 +127,17 @@ def search(name: str, method: str, seed: int, trials: int, batch: int, label: st
         "truth": [float(f"{value:.7g}") for value in truths] if problem.noise else None,
         "best": best,
         "seconds": round(seconds / trials, 4),
+        "versions": versions(),
     }
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of what is installed of `PACKAGES`."""
+    found: dict[str, str] = {}
+    for package in PACKAGES:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            found[package] = importlib.metadata.version(package)
+    return found
 
 
 def recommended(problem: Problem, chosen: int | None, observed: list[float]) -> int:
@@ -126,6 +157,6 @@ def one_thread() -> None:
 
 
 if __name__ == "__main__":
-    for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+    for variable in ONE_THREAD:
         os.environ[variable] = "1"
     main()

@@ -9,6 +9,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, Protocol
 
+from botorch_loop import BoTorch
+from peers import Ax, Hebo, Smac
+
 import hyperhook as hh
 
 __all__ = ["SEARCHERS", "Searcher"]
@@ -150,5 +153,9 @@ SEARCHERS: dict[str, Callable[[hh.Space, int], Searcher]] = {
     "random": random_search,
     "Optuna TPE": optuna_tpe,
     "Optuna GP": optuna_gp,
+    "BoTorch": BoTorch,
+    "Ax": Ax,
+    "HEBO": Hebo,
+    "SMAC": Smac,
 }
 """The methods by the names that the tables show."""
