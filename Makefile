@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+QUICK := $(VENV)/quality-quick.jsonl
 
 .PHONY: demo test test-slow lint format bench clean
 
@@ -31,7 +32,7 @@ format: $(READY)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(READY)  ## the numbers in docs/benchmarks.md
+bench: $(READY)  ## the numbers in docs/benchmarks.md; of benchmarks/bo, only whether it runs
 	$(BIN)/python benchmarks/event_cost.py
 	$(BIN)/python benchmarks/import_time.py
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/fit_throughput.py --blocks 400
@@ -40,6 +41,9 @@ bench: $(READY)  ## the numbers in docs/benchmarks.md
 	$(BIN)/python benchmarks/replay.py
 	$(BIN)/python benchmarks/start_up.py
 	OPENBLAS_NUM_THREADS=1 $(BIN)/python benchmarks/gp_vs_random.py
+	$(BIN)/python benchmarks/bo/quality.py --quick --results $(QUICK) --method "hyperhook GP" --method random --method BoTorch
+	$(BIN)/python benchmarks/bo/report.py $(QUICK) --budget 10
+	$(BIN)/python benchmarks/bo/speed.py --quick
 
 clean:
 	rm -rf $(VENV) dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

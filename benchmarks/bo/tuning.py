@@ -39,9 +39,10 @@ def data(name: str) -> tuple[Any, Any, list[Any]]:
     from sklearn.model_selection import KFold, StratifiedKFold, train_test_split
 
     x, y = getattr(datasets, f"load_{name}")(return_X_y=True)
+    classes = name != "diabetes"
     if name in MOST:
-        x, _, y, _ = train_test_split(x, y, train_size=MOST[name], stratify=y, random_state=0)
-    folds = (KFold if name == "diabetes" else StratifiedKFold)(5, shuffle=True, random_state=0)
+        x, _, y, _ = train_test_split(x, y, train_size=MOST[name], stratify=y if classes else None, random_state=0)
+    folds = (StratifiedKFold if classes else KFold)(5, shuffle=True, random_state=0)
     return x, y, list(folds.split(x, y))
 
 
