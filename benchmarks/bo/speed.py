@@ -6,7 +6,8 @@
 All sides are told the same history in 8 dimensions: half of it Sobol points, half points around the best of those, as a
 search leaves them. They take turns: each is told one more observation, the same for all, and asked for suggestions,
 which are then dropped. Seconds are those of the processor, in one thread: other work on the machine stretches them
-little. Each cell of the table runs in a fresh process; each side's first suggestion there is not counted. A side whose suggestion takes longer than `--most` seconds is left out of the cells with more observations.
+little. Each cell of the table runs in a fresh process; each side's first suggestion there is not counted. A side whose
+suggestion takes longer than `--most` seconds is left out of the cells with more observations.
 
 `--tail` measures the 50th and 95th percentile at 500 observations in 20 dimensions, `--growth` hyperhook alone up to
 100,000 observations, with the memory at its peak.
