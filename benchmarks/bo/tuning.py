@@ -166,8 +166,8 @@ NETWORK_SPACE = {
 }
 BOOSTING_SPACE = {
     "learning_rate": hh.Float(1e-3, 1.0, log=True),
-    "n_estimators": hh.Int(5, 80, log=True),
-    "max_depth": hh.Int(1, 5),
+    "n_estimators": hh.Int(5, 40, log=True),
+    "max_depth": hh.Int(1, 4),
     "subsample": hh.Float(0.3, 1.0),
     "max_features": hh.Float(0.1, 1.0),
     "min_samples_leaf": hh.Int(1, 50, log=True),
