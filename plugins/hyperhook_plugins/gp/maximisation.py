@@ -19,7 +19,7 @@ References:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 
 import numpy as np
 import torch
@@ -28,13 +28,11 @@ from torch import Generator, Tensor
 from torch.quasirandom import SobolEngine
 
 from hyperhook import Choice, Params
+from hyperhook_plugins.gp.acquisition import Score
 from hyperhook_plugins.gp.encoding import Encoding, enumerate_params, neighbours
 from hyperhook_plugins.gp.history import Key, key_of
 
-__all__ = ["Score", "climb", "maximise", "space_filling", "spread", "vary", "walk"]
-
-Score = Callable[[Tensor], Tensor]
-"""From ``b x C`` encoded points to ``b`` scores, differentiable."""
+__all__ = ["climb", "maximise", "space_filling", "spread", "vary", "walk"]
 
 ENUMERABLE = 2_000
 """Up to so many sets of params are scored one and all."""

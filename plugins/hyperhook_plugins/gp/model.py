@@ -1,11 +1,11 @@
-"""The Gaussian process: its prior, its fit, and what it believes about points not tried.
+"""The Gaussian process: its prior, and what it believes about points not tried.
 
 ======  =======  ======================================================================================================
 symbol  shape    meaning
 ======  =======  ======================================================================================================
 n                observations; C: columns (see `encoding`); d: parameters that vary; M: fantasies; b: points
 x       n x C    encoded inputs
-y       n        standardised losses, less being better
+y       n        losses, bent and standardised (see `warping`), less being better
 ℓ       C        length scales, one a column
 c                constant mean
 σ²               variance of the noise; the variance of the signal is 1, that of the standardised losses
@@ -35,48 +35,24 @@ from gpytorch.kernels import MaternKernel
 from gpytorch.likelihoods import GaussianLikelihood
 from gpytorch.means import ConstantMean
 from gpytorch.priors import LogNormalPrior
-from scipy.optimize import minimize
 from torch import Tensor
-from torch.nn.utils import parameters_to_vector, vector_to_parameters
+from torch.autograd.function import once_differentiable
 
-__all__ = ["Belief", "Moments", "Surrogate", "cholesky", "fit", "standardise"]
+from hyperhook_plugins.gp.warping import BEND_PRIOR, Scale
+
+__all__ = ["BOUNDS", "Belief", "Moments", "Surrogate", "cholesky", "covariance"]
 
 log = logging.getLogger("hyperhook")
 
 BOUNDS = {
-    "raw_lengthscale": (math.log(1e-2), math.log(1e3)),
-    "raw_noise": (math.log(1e-6), math.log(1.0)),
-    "raw_constant": (-10.0, 10.0),
+    "lengthscale": (math.log(1e-2), math.log(1e3)),
+    "noise": (math.log(1e-6), math.log(1.0)),
 }
-"""Where the fit stays, so that no step of a line search leaves what float64 can factor."""
-FENCE = 3.0
+"""Where the fit stays, on logarithms, so that no step of a line search leaves what float64 can factor."""
 NOISE_PRIOR = (-6.0, 2.0)
-MAX_ITERATIONS = 60
+NOISELESS = 1e-5
+"""Variance of the noise that is left where it is taken out: K has to be factored."""
 JITTERS = (0.0, 1e-8, 1e-6, 1e-4)
-
-
-def standardise(losses: Tensor) -> Tensor:
-    """Shift and scale losses to mean 0 and standard deviation 1; equal ones become 0.
-
-    Losses far above the others come down to Tukey's outer fence first, three quartile ranges above the upper quartile:
-    how badly a training diverged tells nothing about the best ones, which one huge value would make look all alike.
-
-    Args:
-        losses: ``n``, finite; huge ones (1e308) do not overflow.
-
-    Returns:
-        ``n``.
-
-    References:
-        Tukey: Exploratory Data Analysis. Addison-Wesley 1977.
-    """
-    scaled = losses / losses.abs().max().clamp_min(torch.finfo(losses.dtype).tiny)
-    lower, upper = torch.quantile(scaled, scaled.new_tensor([0.25, 0.75]))
-    if upper > lower:
-        scaled = scaled.clamp_max(upper + FENCE * (upper - lower))
-    centred = scaled - scaled.mean()
-    deviation = centred.square().mean().sqrt()
-    return centred / deviation if deviation > 1e-12 else torch.zeros_like(losses)
 
 
 class Surrogate(gpytorch.models.ExactGP):  # type: ignore[misc]
@@ -86,12 +62,15 @@ class Surrogate(gpytorch.models.ExactGP):  # type: ignore[misc]
     apart with √d, so do the length scales that are expected, which keeps functions as complex as in few dimensions.
     The noise has the prior LogNormal(-6, 2), wider and lower than BoTorch's LogNormal(-4, 1): where noise is overrated,
     expected improvement goes back to the best point again and again, and the search gets stuck at a local minimum.
-    All hyperparameters but the mean are fitted on a logarithmic scale.
 
     Args:
         x: Encoded inputs, ``n x C``.
-        y: Standardised losses, ``n``.
+        scale: The losses.
         dimension: d.
+
+    Attributes:
+        log_bend: How the losses are bent: log c of `warping`.
+        priors: Those of a length scale and of the noise.
     """
 
     likelihood: GaussianLikelihood
@@ -99,14 +78,16 @@ class Surrogate(gpytorch.models.ExactGP):  # type: ignore[misc]
     covar_module: MaternKernel
     train_inputs: tuple[Tensor, ...]
 
-    def __init__(self, x: Tensor, y: Tensor, dimension: int) -> None:
+    def __init__(self, x: Tensor, scale: Scale, dimension: int) -> None:
         log_scale: dict[str, Any] = {"transform": torch.exp, "inv_transform": torch.log}
         lengthscale = LogNormalPrior(math.sqrt(2) + math.log(max(dimension, 1)) / 2, math.sqrt(3))
         noise = LogNormalPrior(*NOISE_PRIOR)
         likelihood = GaussianLikelihood(
             noise_prior=noise, noise_constraint=Positive(**log_scale, initial_value=noise.mode)
         )
-        super().__init__(x, y, likelihood)
+        self.log_bend = BEND_PRIOR[0]
+        self.priors = lengthscale, noise
+        super().__init__(x, scale.bent(self.log_bend).z, likelihood)
         self.mean_module = ConstantMean()
         self.covar_module = MaternKernel(
             nu=2.5,
@@ -120,39 +101,49 @@ class Surrogate(gpytorch.models.ExactGP):  # type: ignore[misc]
         """Return the prior at ``n x C`` inputs."""
         return gpytorch.distributions.MultivariateNormal(cast(Tensor, self.mean_module(x)), self.covar_module(x))
 
+    def learned(self, theta: np.ndarray[Any, np.dtype[np.float64]], constant: float, scale: Scale) -> None:
+        """Take over hyperparameters.
 
-def fit(model: Surrogate) -> Surrogate:
-    """Move the hyperparameters to their most probable values given the data (MAP), by L-BFGS-B; return the model.
+        Args:
+            theta: log ℓ, log σ² and log c, ``C + 2``.
+            constant: The mean.
+            scale: The losses.
+        """
+        values = torch.from_numpy(np.exp(theta)).to(self.train_inputs[0])
+        self.covar_module.lengthscale = values[:-2]
+        self.likelihood.noise = values[-2]
+        self.mean_module.constant.data.fill_(constant)
+        self.log_bend = float(theta[-1])
+        self.train_targets = scale.bent(self.log_bend).z
 
-    The objective is GPyTorch's exact log marginal likelihood plus the log priors, with Cholesky factors at any n: the
-    iterative solvers that GPyTorch would otherwise take for large n draw random numbers.
 
-    Raises:
-        RuntimeError: The objective is not finite at the start (``torch.linalg.LinAlgError`` is one, too).
+class _Covariance(torch.autograd.Function):
+    """Matérn's kernel with ν = 5/2 between scaled points, in few passes over ``b x n`` numbers."""
+
+    @staticmethod
+    def forward(ctx: Any, a: Tensor, b: Tensor) -> Tensor:
+        square = 5 * ((a * a).sum(-1)[:, None] + (b * b).sum(-1) - 2 * a @ b.mT).clamp_min_(0.0)
+        r = square.sqrt()
+        decay = torch.exp(-r)
+        ctx.save_for_backward(a, b, r, decay)
+        return square.div_(3).add_(r).add_(1).mul_(decay)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:  # pyright: ignore[reportIncompatibleMethodOverride]
+        a, b, r, decay = ctx.saved_tensors
+        slope = (r + 1).mul_(decay).mul_(grads[0])
+        return (a * slope.sum(-1, keepdim=True) - slope @ b) * (-5 / 3), None
+
+
+def covariance(a: Tensor, b: Tensor) -> Tensor:
+    """Return k between two sets of points over their length scales, ``b x n``, differentiable in the first.
+
+    Args:
+        a: ``b x C``.
+        b: ``n x C``.
     """
-    x, y = model.train_inputs[0], cast(Tensor, model.train_targets)
-    evidence = gpytorch.mlls.ExactMarginalLogLikelihood(model.likelihood, model)
-    parameters = dict(model.named_parameters())
-
-    def negative(vector: np.ndarray) -> tuple[float, np.ndarray]:
-        vector_to_parameters(torch.from_numpy(vector).to(x), parameters.values())
-        loss = -cast(Tensor, evidence(model(x), y))
-        gradient = torch.autograd.grad(loss, list(parameters.values()))
-        return loss.item(), parameters_to_vector(gradient).cpu().numpy()
-
-    bounds = [
-        BOUNDS[name.rpartition(".")[2]] for name, parameter in parameters.items() for _ in range(parameter.numel())
-    ]
-    start = parameters_to_vector(parameters.values()).detach().cpu().numpy()
-    model.train()
-    with gpytorch.settings.fast_computations(covar_root_decomposition=False, log_prob=False, solves=False):
-        if not np.isfinite(negative(start)[0]):
-            raise RuntimeError("the log marginal likelihood is not finite at the prior's mode")
-        found = minimize(
-            negative, start, jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": MAX_ITERATIONS}
-        )
-    vector_to_parameters(torch.from_numpy(found.x).to(x), parameters.values())
-    return model
+    return cast(Tensor, _Covariance.apply(a, b))  # type: ignore[no-untyped-call]
 
 
 class Moments(NamedTuple):
@@ -171,19 +162,22 @@ class Belief(Model):  # type: ignore[misc]
         surrogate: The fitted GP; its kernel, mean and noise are used, its own data are not.
         x: Inputs, ``n x C``.
         y: Outputs, ``M x n``.
+        noise: Variance of the outputs' noise; by default the fitted one.
 
     Raises:
         RuntimeError: The kernel matrix cannot be factored, even with jitter.
     """
 
-    def __init__(self, surrogate: Surrogate, x: Tensor, y: Tensor) -> None:
+    def __init__(self, surrogate: Surrogate, x: Tensor, y: Tensor, noise: Tensor | None = None) -> None:
         super().__init__()
         self.surrogate = surrogate.requires_grad_(False)
         self.x, self.y = x, y
         self.constant = cast(Tensor, surrogate.mean_module.constant).detach()
-        self.noise = surrogate.likelihood.noise.detach()
-        covariance = self._covariance(x, x)
-        self.factor = cholesky(covariance + self.noise * torch.eye(len(x), dtype=x.dtype, device=x.device))
+        self.noise = surrogate.likelihood.noise.detach() if noise is None else noise
+        self.scales = cast(Tensor, surrogate.covar_module.lengthscale).detach()[0]
+        self.scaled = x / self.scales
+        kernel = covariance(self.scaled, self.scaled)
+        self.factor = cholesky(kernel + self.noise * torch.eye(len(x), dtype=x.dtype, device=x.device))
         self.weights = torch.cholesky_solve((y - self.constant).mT, self.factor)
         self.inverse = torch.linalg.solve_triangular(self.factor, torch.eye(len(x)).to(x), upper=False)
 
@@ -197,13 +191,9 @@ class Belief(Model):  # type: ignore[misc]
         """(M,)."""
         return torch.Size([len(self.y)])
 
-    def _covariance(self, a: Tensor, b: Tensor) -> Tensor:
-        covariance: Tensor = self.surrogate.covar_module.forward(a, b)
-        return covariance
-
     def moments(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return mean ``b x M`` and variance ``b`` of the noiseless loss at ``b x C`` points."""
-        row = self._covariance(x, self.x)
+        row = covariance(x / self.scales, self.scaled)
         mean = self.constant + row @ self.weights
         variance = 1 - (row @ self.inverse.mT).square().sum(-1)
         return mean, variance.clamp_min(1e-12)
@@ -231,15 +221,35 @@ class Belief(Model):  # type: ignore[misc]
         Returns:
             A belief over ``n + p`` inputs with batch M.
         """
-        rows = self._covariance(x, self.x) @ self.inverse.mT
-        covariance = self._covariance(x, x) - rows @ rows.mT
-        factor = cholesky(covariance + self.noise * torch.eye(len(x), dtype=x.dtype, device=x.device))
-        drawn = self.moments(x)[0].mT + normals @ factor.mT
+        drawn = self.draw(x, normals, self.noise)
         return Belief(
             self.surrogate,
             torch.cat([self.x, x]),
             torch.cat([self.y.expand(len(normals), -1), drawn], dim=-1),
         )
+
+    def draw(self, x: Tensor, normals: Tensor, noise: Tensor) -> Tensor:
+        """Return joint draws of the loss, ``M x p``.
+
+        Args:
+            x: Points, ``p x C``.
+            normals: Independent standard normal numbers, ``M x p``.
+            noise: Variance of what is added to the noiseless loss; needed above 0 where points come close.
+        """
+        scaled = x / self.scales
+        rows = covariance(scaled, self.scaled) @ self.inverse.mT
+        joint = covariance(scaled, scaled) - rows @ rows.mT
+        factor = cholesky(joint + noise * torch.eye(len(x), dtype=x.dtype, device=x.device))
+        return self.moments(x)[0].mT + normals @ factor.mT
+
+    def denoised(self, normals: Tensor) -> Belief:
+        """Return the belief that takes M draws of the noiseless losses at the inputs as if they had been observed.
+
+        Args:
+            normals: Independent standard normal numbers, ``M x n``.
+        """
+        tiny = self.noise.clamp_max(NOISELESS)
+        return Belief(self.surrogate, self.x, self.draw(self.x, normals, tiny), tiny)
 
 
 def cholesky(matrix: Tensor) -> Tensor:

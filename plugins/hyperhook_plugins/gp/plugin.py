@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import ClassVar, Literal, TypeAlias, get_args
 
 from hyperhook import Params, StudyRecord, hookimpl
 
-__all__ = ["GP"]
+__all__ = ["GP", "Acquisition"]
+
+Acquisition: TypeAlias = Literal["auto", "ei", "pi", "ucb", "thompson", "nei"]
 
 
 class GP:
@@ -25,9 +27,13 @@ class GP:
         device: Where the linear algebra runs: ``"cpu"``, ``"cuda"``, ``"cuda:1"``, …; ``"auto"`` takes a GPU where
             there is one.
         seed: Seed of the search; by default that of the study. With one, the same trials give the same suggestion.
+        acquisition: What the next trial is chosen by: ``"ei"`` (log expected improvement), ``"pi"`` (log probability of
+            improvement), ``"ucb"`` (confidence bound), ``"thompson"`` (the minimum of a function drawn from what is
+            believed), ``"nei"`` (expected improvement over what the noise may hide), or ``"auto"``: ``"nei"`` where the
+            losses turn out to be noisy, else ``"ei"``.
 
     Raises:
-        ValueError: `startup` is below 1.
+        ValueError: `startup` is below 1, or there is no acquisition of that name.
 
     Example:
         >>> study = hh.Study("s", space={"lr": hh.Float(0.0, 1.0)}, plugins=[GP(startup=6)])  # doctest: +SKIP
@@ -35,10 +41,20 @@ class GP:
 
     requires: ClassVar[tuple[str, ...]] = ("torch", "gpytorch", "botorch")
 
-    def __init__(self, *, startup: int | None = None, device: str = "auto", seed: int | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        startup: int | None = None,
+        device: str = "auto",
+        seed: int | None = None,
+        acquisition: Acquisition = "auto",
+    ) -> None:
         if startup is not None and startup < 1:
             raise ValueError(f"GP: startup must be 1 or more, got {startup!r}")
+        if acquisition not in get_args(Acquisition):
+            raise ValueError(f"GP: acquisition must be one of {', '.join(get_args(Acquisition))}, got {acquisition!r}")
         self.startup = startup
+        self.acquisition: Acquisition = acquisition
         self.device = device
         self.seed = seed
         self._entropy = random.SystemRandom().getrandbits(31)
@@ -51,4 +67,11 @@ class GP:
         if not study.space:
             return [{} for _ in range(count)]
         seed = next(seed for seed in (self.seed, study.seed, self._entropy) if seed is not None)
-        return next_params(study, count, startup=self.startup, device=self.device, seed=seed)
+        return next_params(
+            study,
+            count,
+            startup=self.startup,
+            device=self.device,
+            seed=seed,
+            acquisition=self.acquisition,
+        )

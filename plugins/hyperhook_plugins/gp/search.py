@@ -6,6 +6,7 @@ import logging
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from typing import cast
 
 import torch
 from botorch.utils.sampling import draw_sobol_normal_samples
@@ -13,11 +14,21 @@ from linear_operator.utils.errors import NotPSDError
 from torch import Tensor
 
 from hyperhook import HyperhookError, Params, StudyRecord
-from hyperhook_plugins.gp.acquisition import log_expected_improvement
+from hyperhook_plugins.gp.acquisition import (
+    Score,
+    expected_improvement,
+    lower_confidence_bound,
+    probability_of_improvement,
+)
 from hyperhook_plugins.gp.encoding import Encoding
+from hyperhook_plugins.gp.evidence import fit
 from hyperhook_plugins.gp.history import History, Key, history_of, key_of
 from hyperhook_plugins.gp.maximisation import maximise, space_filling
-from hyperhook_plugins.gp.model import Belief, Surrogate, fit, standardise
+from hyperhook_plugins.gp.model import Belief, Surrogate
+from hyperhook_plugins.gp.paths import draw_path
+from hyperhook_plugins.gp.plugin import Acquisition
+from hyperhook_plugins.gp.subset import telling
+from hyperhook_plugins.gp.warping import Scale
 
 __all__ = ["default_startup", "device_of", "learn", "next_params"]
 
@@ -27,11 +38,18 @@ FANTASIES = 16
 """In how many ways running trials may end."""
 INCUMBENTS = 4
 """Around how many of the best trials the search for the next one also starts."""
+CANDIDATES = 64
+EXACT = 1_000
+"""Up to so many observations the Gaussian process is exact; of more it sees the most telling ones."""
+NOISY = 1e-4
+"""Above this share of noise in the variance of the losses, ``auto`` takes the noise into account."""
 NUMERICAL = (ArithmeticError, NotPSDError, RuntimeError, ValueError)
 """What linear algebra raises; ``torch.linalg.LinAlgError`` and a GPU without memory left are RuntimeErrors."""
 
 
-def next_params(study: StudyRecord, count: int, *, startup: int | None, device: str, seed: int) -> list[Params]:
+def next_params(
+    study: StudyRecord, count: int, *, startup: int | None, device: str, seed: int, acquisition: Acquisition = "auto"
+) -> list[Params]:
     """Choose the params of the next trials, each in view of those chosen before it.
 
     Args:
@@ -40,6 +58,7 @@ def next_params(study: StudyRecord, count: int, *, startup: int | None, device: 
         startup: How many trials fill the space first; None for `default_startup`.
         device: See `device_of`.
         seed: Seed of the search; the same seed and trials give the same params.
+        acquisition: What the next trial is chosen by; see `acquisition`.
 
     Raises:
         HyperhookError: The device is not there. Numerical failures are logged, and a space-filling point is returned.
@@ -62,7 +81,7 @@ def next_params(study: StudyRecord, count: int, *, startup: int | None, device: 
             if usable and len(history.tried) + len(pending) >= startup:
                 try:
                     belief = belief or learn(history, encoding, place)
-                    params = _best(belief, encoding, history, pending, seen, generator)
+                    params = _best(belief, encoding, history, acquisition, pending, seen, generator)
                 except NUMERICAL as error:
                     log.warning("gp: %s: %s; a space-filling point is taken", type(error).__name__, error)
                     log.debug("gp: traceback", exc_info=True)
@@ -114,36 +133,66 @@ def learn(history: History, encoding: Encoding, device: torch.device) -> Belief:
         device: Where the linear algebra runs.
     """
     x = encoding.encode(encoding.units(history.tried)).to(device)
-    y = standardise(torch.tensor(history.losses, dtype=torch.float64)).to(device)
-    surrogate = Surrogate(x, y, encoding.dimension)
+    losses = torch.tensor(history.losses, dtype=torch.float64).to(device)
+    seen = telling(x, losses, EXACT)
+    x, scale = x[seen], Scale.of(losses[seen])
+    surrogate = Surrogate(x, scale, encoding.dimension)
     try:
-        surrogate = fit(surrogate)
+        surrogate = fit(surrogate, scale)
     except NUMERICAL as error:
         log.warning("gp: the fit failed (%s: %s); the prior's hyperparameters are taken", type(error).__name__, error)
         log.debug("gp: traceback", exc_info=True)
-        surrogate = Surrogate(x, y, encoding.dimension)
-    return Belief(surrogate, x, y[None])
+        surrogate = Surrogate(x, scale, encoding.dimension)
+    return Belief(surrogate, x, cast(Tensor, surrogate.train_targets)[None])
 
 
 def _best(
     belief: Belief,
     encoding: Encoding,
     history: History,
+    acquisition: Acquisition,
     pending: list[Params],
     seen: set[Key],
     generator: torch.Generator,
 ) -> Params:
     device = belief.x.device
-    order = belief.moments(belief.x)[0][:, 0].argsort()[:INCUMBENTS].cpu()
-    best = encoding.units(history.tried)[order]
-    if pending:
+    best = _incumbents(belief, encoding, history)
+    if pending and acquisition != "thompson":  # draws differ by themselves
         x = encoding.encode(encoding.units(pending)).to(device)
-        seed = int(torch.randint(2**31, (), generator=generator))
-        normals = draw_sobol_normal_samples(len(pending), FANTASIES, device=device, dtype=torch.float64, seed=seed)
-        belief = belief.fantasise(x, normals)
-    acquisition = log_expected_improvement(belief)
+        belief = belief.fantasise(x, _normals(FANTASIES, len(pending), generator).to(device))
+    value = _score(belief, encoding, acquisition, generator)
 
     def score(points: Tensor) -> Tensor:
-        return acquisition(points.to(device)).cpu()
+        return value(points.to(device)).cpu()
 
     return maximise(score, encoding, best, seen, generator)
+
+
+def _incumbents(belief: Belief, encoding: Encoding, history: History) -> Tensor:
+    """Return the trials with the lowest means, ``k x D`` units, out of those with the lowest losses."""
+    lowest = sorted(range(len(history.tried)), key=history.losses.__getitem__)[:CANDIDATES]
+    units = encoding.units([history.tried[i] for i in lowest])
+    means = belief.moments(encoding.encode(units).to(belief.x))[0][:, 0].cpu()
+    return units[means.argsort(stable=True)[:INCUMBENTS]]
+
+
+def _normals(count: int, dimension: int, generator: torch.Generator) -> Tensor:
+    """Return ``count x dimension`` standard normal numbers, evenly spread."""
+    seed = int(torch.randint(2**31, (), generator=generator))
+    normals: Tensor = draw_sobol_normal_samples(dimension, count, dtype=torch.float64, seed=seed)
+    return normals
+
+
+def _score(belief: Belief, encoding: Encoding, acquisition: Acquisition, generator: torch.Generator) -> Score:
+    """Return the acquisition function of that name."""
+    if acquisition == "auto":
+        acquisition = "nei" if belief.noise > NOISY else "ei"
+    if acquisition == "thompson":
+        return draw_path(belief, generator)
+    if acquisition == "ucb":
+        return lower_confidence_bound(belief, encoding.dimension)
+    if acquisition == "pi":
+        return probability_of_improvement(belief)
+    if acquisition == "nei":
+        belief = belief.denoised(_normals(FANTASIES, len(belief.x), generator).to(belief.x))
+    return expected_improvement(belief)

@@ -1,0 +1,120 @@
+"""Losses as the Gaussian process sees them: bent until they look normal, with mean 0 and deviation 1.
+
+======  =======  ======================================================================================================
+symbol  shape    meaning
+======  =======  ======================================================================================================
+n                observations
+u       n        losses shifted and scaled: 0 is the lowest, 1 the median
+c                the bend: far above the losses nothing bends, at 0.01 all but the best ones are seen as logarithms
+t       n        log(1 + u/c)
+z       n        t with mean 0 and deviation 1
+======  =======  ======================================================================================================
+
+Losses often span orders of magnitude, with details that matter among the lowest. The family above goes from the
+identity to the logarithm, is monotone, and its bend is fitted together with the hyperparameters by the marginal
+likelihood of the losses themselves, so with the logarithm of dz/du as a term of it (a warped Gaussian process).
+
+References:
+    Snelson, Rasmussen, Ghahramani: Warped Gaussian Processes. NeurIPS 2003.
+    Box, Cox: An Analysis of Transformations. JRSS B 1964 (the shifted logarithm).
+    Tukey: Exploratory Data Analysis. Addison-Wesley 1977 (the outer fence).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+__all__ = ["BEND_BOUNDS", "BEND_PRIOR", "Scale"]
+
+FENCE = 3.0
+BEND_PRIOR = (2.0, 1.5)
+"""Mean and deviation of log c: mostly mild, since few losses can look bent by chance."""
+BEND_BOUNDS = (-5.0, 6.0)
+
+
+@dataclass(frozen=True)
+class Scale:
+    """How the losses of one history become u and z, and back.
+
+    Args:
+        losses: ``n``, finite; huge ones (1e308) do not overflow.
+
+    Attributes:
+        u: ``n``; those far above the others (three quartile ranges of log(1 + u) above its upper quartile) come down to
+            there: how badly a training diverged tells nothing about the best ones.
+        low: The lowest loss.
+        unit: The median's distance from it (the largest loss's where the median is the lowest); 0 for equal losses.
+    """
+
+    u: Tensor
+    low: float
+    unit: float
+
+    @classmethod
+    def of(cls, losses: Tensor) -> Scale:
+        """Shift and scale losses."""
+        size = losses.abs().max().clamp_min(torch.finfo(losses.dtype).tiny)
+        scaled = losses / size
+        low = scaled.min()
+        unit = torch.quantile(scaled, 0.5) - low
+        if not unit > 1e-12:
+            unit = scaled.max() - low
+        if not unit > 1e-12:
+            return cls(torch.zeros_like(losses), float(losses.min()), 0.0)
+        u = (scaled - low) / unit
+        lower, upper = torch.quantile(u.log1p(), u.new_tensor([0.25, 0.75]))
+        if upper > lower:
+            u = u.clamp_max(torch.expm1(upper + FENCE * (upper - lower)))
+        return cls(u, float(losses.min()), float(unit) * float(size))
+
+    def bent(self, log_bend: float, among: Tensor | None = None) -> Bent:
+        """Return z, and what the fit needs of it, for one bend.
+
+        Args:
+            log_bend: log c.
+            among: The positions of the losses that the fit sees; all of them by default.
+        """
+        c = math.exp(log_bend)
+        t = torch.log1p(self.u / c)
+        slope = -self.u / (self.u + c)  # of t by log c
+        centre, deviation = t.mean(), t.std(correction=0)
+        if not deviation > 0:
+            zero = torch.zeros_like(t if among is None else among, dtype=t.dtype)
+            return Bent(zero, zero, 0.0, 0.0, 0.0, 1.0)
+        z = (t - centre) / deviation
+        stretch = (z * slope).mean() / deviation
+        tilt = (slope - slope.mean()) / deviation - z * stretch
+        seen = self.u if among is None else self.u[among]
+        return Bent(
+            z if among is None else z[among],
+            tilt if among is None else tilt[among],
+            float(-(seen + c).log().sum() - len(seen) * deviation.log()),
+            float(-(c / (seen + c)).sum() - len(seen) * stretch),
+            float(centre),
+            float(deviation),
+        )
+
+
+@dataclass(frozen=True)
+class Bent:
+    """Losses at one bend.
+
+    Attributes:
+        z: ``n``.
+        slope: Derivative of z by log c, ``n``.
+        log_density: Σ log dz/du.
+        log_density_slope: Its derivative by log c.
+        centre: Mean of t.
+        deviation: Standard deviation of t.
+    """
+
+    z: Tensor
+    slope: Tensor
+    log_density: float
+    log_density_slope: float
+    centre: float
+    deviation: float
