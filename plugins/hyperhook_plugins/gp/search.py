@@ -18,6 +18,7 @@ from hyperhook_plugins.gp.encoding import Encoding
 from hyperhook_plugins.gp.history import History, Key, history_of, key_of
 from hyperhook_plugins.gp.maximisation import maximise, space_filling
 from hyperhook_plugins.gp.model import Belief, Surrogate, fit, standardise
+from hyperhook_plugins.gp.prior import with_prior
 
 __all__ = ["default_startup", "device_of", "learn", "next_params"]
 
@@ -146,4 +147,5 @@ def _best(
     def score(points: Tensor) -> Tensor:
         return acquisition(points.to(device)).cpu()
 
-    return maximise(score, encoding, best, seen, generator)
+    trials = len(history.tried) + len(pending)
+    return maximise(with_prior(score, encoding, trials), encoding, best, seen, generator)
