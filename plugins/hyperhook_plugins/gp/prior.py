@@ -106,7 +106,8 @@ def _gate(encoding: Encoding, name: str) -> int | None:
     while condition is not None:
         choice, columns = space[condition.parent], encoding.columns[names.index(condition.parent)]
         if isinstance(choice, Choice) and columns.start < columns.stop:
-            return columns.start + choice.index(condition.option)
+            first: int = columns.start
+            return first + choice.index(condition.option)
         condition = space.condition(condition.parent)  # the only option there is: active where its parent is
     return None
 
@@ -126,15 +127,14 @@ def _continuous(parameter: Float) -> _LogDensity:
     """Return the same for a continuous parameter: the form of its density in torch, with the constant of the core."""
     shape = _shape(parameter)
     middle = parameter.quantile(0.5)
-    reference = shape(torch.tensor([parameter.to_unit(middle)], dtype=torch.float64)).item()
+    reference: float = shape(torch.tensor([parameter.to_unit(middle)], dtype=torch.float64)).item()
     constant = parameter.log_density(middle) - reference
     return lambda units: shape(units[:, 0]) + constant
 
 
 def _shape(parameter: Float) -> _LogDensity:
     """Return the logarithm of the density by the unit coordinate, up to a constant; from ``b`` units to ``b``."""
-    ends = torch.tensor([parameter.low, parameter.high], dtype=torch.float64)
-    low, high = (ends.log() if parameter.log else ends).tolist()
+    low, high = map(math.log, (parameter.low, parameter.high)) if parameter.log else (parameter.low, parameter.high)
 
     def place(units: Tensor) -> Tensor:
         return low + units.clamp(_EDGE, 1 - _EDGE) * (high - low)  # the value, or its logarithm on such a scale
