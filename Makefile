@@ -40,6 +40,7 @@ bench: $(READY)  ## the numbers in docs/benchmarks.md
 	$(BIN)/python benchmarks/replay.py
 	$(BIN)/python benchmarks/start_up.py
 	OPENBLAS_NUM_THREADS=1 $(BIN)/python benchmarks/gp_vs_random.py
+	OPENBLAS_NUM_THREADS=1 $(BIN)/python benchmarks/gp_priors.py
 
 clean:
 	rm -rf $(VENV) dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -51,7 +51,7 @@ def main() -> None:
                 problem = replace(PROBLEMS[name], space=space)
                 curves = [search(method, problem, trials, seed) for seed in range(seeds)]
                 medians = [statistics.median(curve[count - 1] for curve in curves) for count in after]
-                cells = [name, method.__name__, prior, *(f"{median:.3g}" for median in medians)]
+                cells = [name, "GP" if method is GP else "random", prior, *(f"{median:.3g}" for median in medians)]
                 print("| " + " | ".join(cells) + " |", flush=True)
 
 

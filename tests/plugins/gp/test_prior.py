@@ -142,8 +142,8 @@ def test_the_startup_and_the_search_follow_a_prior() -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_a_good_prior_helps_and_a_misleading_one_only_delays() -> None:
-    """Medians over twelve seeds, after 8 and after 40 trials."""
-    curves = {mean: [search(bowl(mean), seed, 40) for seed in range(12)] for mean in (None, 0.35, 0.8)}
+    """Medians over ten seeds, after 8 and after 30 trials."""
+    curves = {mean: [search(bowl(mean), seed, 30) for seed in range(10)] for mean in (None, 0.35, 0.8)}
     early = {mean: statistics.median(curve[7] for curve in found) for mean, found in curves.items()}
     late = {mean: statistics.median(curve[-1] for curve in found) for mean, found in curves.items()}
     assert early[0.35] < 0.5 * early[None]
