@@ -8,6 +8,7 @@ from hyperhook.errors import HyperhookError
 from hyperhook.hookspecs import hookimpl
 from hyperhook.objective import Maximize, Minimize, Objective, Point
 from hyperhook.parameters import Choice, Float, Int, Params, Scalar
+from hyperhook.priors import Beta, LogNormal, Normal
 from hyperhook.records import Artifact, Dataset, StudyRecord, TrialRecord, TrialState
 from hyperhook.space import Space
 from hyperhook.tracker import Tracker
@@ -18,13 +19,16 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Artifact",
+    "Beta",
     "Choice",
     "Dataset",
     "Float",
     "HyperhookError",
     "Int",
+    "LogNormal",
     "Maximize",
     "Minimize",
+    "Normal",
     "Objective",
     "Params",
     "Point",

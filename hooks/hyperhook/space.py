@@ -13,8 +13,9 @@ Every parameter has one coordinate in the unit cube, active or not: `to_unit` an
 
 from __future__ import annotations
 
+import math
 import random
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from hyperhook.errors import SpaceError
@@ -157,8 +158,8 @@ class Space(Mapping[str, Parameter]):
                 )
 
     def sample(self, rng: random.Random) -> dict[str, Scalar]:
-        """Draw params uniformly: each parameter on its own scale, children only where active."""
-        return self.from_unit([rng.random() for _ in self._parameters])
+        """Draw params: each parameter by its prior, or else evenly on its own scale; children only where active."""
+        return self.quantile([rng.random() for _ in self._parameters])
 
     def to_unit(self, params: Params) -> list[float]:
         """Map params to a point of the unit cube, one coordinate a parameter; inactive ones sit at 0.5."""
@@ -173,15 +174,56 @@ class Space(Mapping[str, Parameter]):
         Raises:
             SpaceError: The point has not one coordinate in [0, 1] for each parameter.
         """
+        return self._place("from_unit", point, lambda parameter, unit: parameter.from_unit(unit))
+
+    def quantile(self, point: Sequence[float]) -> dict[str, Scalar]:
+        """Map a point of the unit cube to params as their priors say: uniform points give params drawn from the priors.
+
+        Without priors this is `from_unit`.
+
+        Raises:
+            SpaceError: The point has not one coordinate in [0, 1] for each parameter.
+
+        Example:
+            >>> Space({"net": Choice(["cnn", "mlp"], weights=[9, 1])}).quantile([0.8])
+            {'net': 'cnn'}
+        """
+        return self._place("quantile", point, lambda parameter, p: parameter.quantile(p))
+
+    def _place(
+        self, called: str, point: Sequence[float], value: Callable[[Parameter, float], Scalar]
+    ) -> dict[str, Scalar]:
         if len(point) != len(self._parameters):
-            raise SpaceError(f"from_unit: expected {len(self._parameters)} coordinates, got {len(point)}")
+            raise SpaceError(f"{called}: expected {len(self._parameters)} coordinates, got {len(point)}")
         params: dict[str, Scalar] = {}
         for (name, parameter), unit in zip(self._parameters.items(), point, strict=True):
             if not 0.0 <= unit <= 1.0:
-                raise SpaceError(f"from_unit: {name!r} got the coordinate {unit!r}, expected one in [0, 1]")
+                raise SpaceError(f"{called}: {name!r} got the coordinate {unit!r}, expected one in [0, 1]")
             if self.is_active(name, params):
-                params[name] = parameter.from_unit(unit)
+                params[name] = value(parameter, unit)
         return params
+
+    @property
+    def has_prior(self) -> bool:
+        """Whether any parameter has a prior or weights."""
+        return any(p.weights if isinstance(p, Choice) else p.prior for p in self._parameters.values())
+
+    def log_prior(self, params: Params) -> float:
+        """Tell how likely params are, to the priors: the log of how many times as likely as without, so 0 there.
+
+        Args:
+            params: A value for each active parameter.
+
+        Raises:
+            SpaceError: The params are not of this space.
+
+        Example:
+            >>> space = Space({"net": Choice(["cnn", "mlp"], weights=[3, 1]), "x": Float(0, 1)})
+            >>> math.exp(space.log_prior({"net": "mlp", "x": 0.7}))
+            0.5
+        """
+        self.validate(params)
+        return math.fsum(self._parameters[name].log_density(value) for name, value in params.items())
 
     def to_json(self) -> dict[str, object]:
         """Return the space as plain JSON, as the store keeps it."""

@@ -1,4 +1,4 @@
-"""Random search: uniform over the space, each parameter on its own scale. The built-in answer to `suggest`."""
+"""Random search: each parameter by its prior, or else evenly on its own scale. The built-in answer to `suggest`."""
 
 from __future__ import annotations
 

@@ -328,6 +328,8 @@ KINDS: dict[str, Callable[[hh.Space], bool]] = {
     "steps of ints": lambda s: any(isinstance(p, hh.Int) and p.step > 1 for p in s.values()),
     "one value": lambda s: any(p.cardinality == 1 for p in s.values()),
     "mixed types": lambda s: any(isinstance(p, hh.Choice) and len({*map(type, p.options)}) > 2 for p in s.values()),
+    "priors": lambda s: any(not isinstance(p, hh.Choice) and p.prior is not None for p in s.values()),
+    "weights": lambda s: any(isinstance(p, hh.Choice) and p.weights is not None for p in s.values()),
     "choices below choices": lambda s: any((c := s.condition(n)) and s.condition(c.parent) for n in s),
 }
 

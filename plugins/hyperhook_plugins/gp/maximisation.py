@@ -31,6 +31,7 @@ from hyperhook import Choice, Params
 from hyperhook_plugins.gp.acquisition import Score
 from hyperhook_plugins.gp.encoding import Encoding, enumerate_params, neighbours
 from hyperhook_plugins.gp.history import Key, key_of
+from hyperhook_plugins.gp.prior import by_quantiles
 
 __all__ = ["climb", "maximise", "space_filling", "spread", "vary", "walk"]
 
@@ -165,8 +166,9 @@ def walk(score: Score, encoding: Encoding, units: Tensor) -> tuple[Tensor, bool]
 
 
 def spread(encoding: Encoding, count: int, generator: Generator) -> Tensor:
-    """Return ``count x D`` points spread evenly over the space (a scrambled Sobol sequence)."""
-    return encoding.snap(_sobol(len(encoding.space), count, seed=int(torch.randint(2**31, (), generator=generator))))
+    """Return ``count x D`` points spread over the space (a scrambled Sobol sequence): half of them as priors say."""
+    units = _sobol(len(encoding.space), count, seed=int(torch.randint(2**31, (), generator=generator)))
+    return encoding.snap(torch.cat([by_quantiles(encoding.space, units[: count // 2]), units[count // 2 :]]))
 
 
 def vary(encoding: Encoding, points: Tensor, count: int, generator: Generator) -> Tensor:
@@ -188,7 +190,7 @@ def vary(encoding: Encoding, points: Tensor, count: int, generator: Generator) -
 
 
 def space_filling(encoding: Encoding, index: int, seed: int, seen: Collection[Key]) -> Params:
-    """Return a point of a scrambled Sobol sequence that has not been seen.
+    """Return a point of a scrambled Sobol sequence, distributed as the priors say, that has not been seen.
 
     Args:
         encoding: The space's encoding.
@@ -196,7 +198,8 @@ def space_filling(encoding: Encoding, index: int, seed: int, seen: Collection[Ke
         seed: Which scrambling; the points of one seed fill the space together.
         seen: What not to return, as long as there is something else.
     """
-    return _first_unseen(encoding, encoding.snap(_sobol(len(encoding.space), 64, seed=seed, skip=index)), seen)
+    units = by_quantiles(encoding.space, _sobol(len(encoding.space), 64, seed=seed, skip=index))
+    return _first_unseen(encoding, encoding.snap(units), seen)
 
 
 def _sobol(dimension: int, count: int, *, seed: int, skip: int = 0) -> Tensor:

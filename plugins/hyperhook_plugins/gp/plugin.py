@@ -21,6 +21,8 @@ class GP:
     failed or diverged count as being as bad as the worst; killed ones are left out. In a finite space nothing comes
     twice.
 
+    Priors of the space lead the search at first, and fade as trials come in (πBO, Hvarfner et al., ICLR 2022).
+
     Args:
         startup: How many trials, running ones included, fill the space first; by default a little more than there are
             parameters.

@@ -27,6 +27,7 @@ from hyperhook_plugins.gp.maximisation import maximise, space_filling
 from hyperhook_plugins.gp.model import Belief, Surrogate
 from hyperhook_plugins.gp.paths import draw_path
 from hyperhook_plugins.gp.plugin import Acquisition
+from hyperhook_plugins.gp.prior import with_prior
 from hyperhook_plugins.gp.subset import telling
 from hyperhook_plugins.gp.warping import Scale
 
@@ -165,7 +166,8 @@ def _best(
     def score(points: Tensor) -> Tensor:
         return value(points.to(device)).cpu()
 
-    return maximise(score, encoding, best, seen, generator)
+    trials = len(history.tried) + len(pending)
+    return maximise(with_prior(score, encoding, trials), encoding, best, seen, generator)
 
 
 def _incumbents(belief: Belief, encoding: Encoding, history: History) -> Tensor:
