@@ -43,8 +43,6 @@ FITTED = 300
 MAX_ITERATIONS = 60
 ENOUGH = 1e-6
 """The fit ends where a step gains less than this share of the objective."""
-NOISY = (1.5, -2.0)
-"""The second start: how much longer the length scales are, on their logarithms, and the noise's logarithm there."""
 
 
 class Evidence:
@@ -65,7 +63,7 @@ class Evidence:
         self.means = np.array([*(prior.loc.item() for prior in priors), BEND_PRIOR[0]])
         self.deviations = np.array([*(prior.scale.item() for prior in priors), BEND_PRIOR[1]])
         self.jacobian = np.array([1.0] * len(priors) + [0.0])  # those of GPyTorch are densities of ℓ and σ² themselves
-        self.constant = 0.0
+        self.constant = self.log_likelihood = 0.0
 
     def __call__(self, theta: Vector) -> tuple[float, Vector]:
         """Return value and gradient at θ; a huge value and no slope where K cannot be factored."""
@@ -93,43 +91,30 @@ class Evidence:
         gradient[: self.width] = (squares @ slope * weights).cpu().numpy()
         gradient[-2] = 0.5 * noise * float(outer.diagonal().sum())
         gradient[-1] = bent.log_density_slope - float(alpha @ bent.slope)
+        self.log_likelihood = value + bent.log_density - 0.5 * n * math.log(2 * math.pi)
         distance = (theta - self.means) / self.deviations
-        value += bent.log_density - 0.5 * float(distance @ distance) - float(self.jacobian @ theta)
+        posterior = self.log_likelihood - 0.5 * float(distance @ distance) - float(self.jacobian @ theta)
         gradient -= distance / self.deviations + self.jacobian
-        return -value / n, -gradient / n
+        return -posterior / n, -gradient / n
 
 
 def fit(model: Surrogate, scale: Scale) -> Surrogate:
     """Move the hyperparameters to their most probable values given the data (MAP); return the model.
 
-    L-BFGS-B starts from the priors' modes, where nearly all that varies is signal, and again from longer length scales
-    with much noise: with few points either may be a local maximum, and the better one counts. More than `FITTED` points
-    say hardly more about hyperparameters, and cost more by the cube: the most telling ones are taken.
+    L-BFGS-B starts from the priors' modes and the noise that is expected. More than `FITTED` points say hardly more
+    about hyperparameters, and cost more by the cube: the most telling ones are taken.
 
     Raises:
         RuntimeError: The objective is not finite at the start (``torch.linalg.LinAlgError`` is one, too).
     """
     evidence = Evidence(model, scale, telling(model.train_inputs[0], scale.u, FITTED))
-    width = evidence.width
-    first = np.concatenate([evidence.means - evidence.jacobian * evidence.deviations**2])  # the modes
-    second = first.copy()
-    second[:width] += NOISY[0]
-    second[width] = NOISY[1]
-    bounds = [BOUNDS["lengthscale"]] * width + [BOUNDS["noise"], BEND_BOUNDS]
-    if not np.isfinite(evidence(first)[0]):
+    start = evidence.means - evidence.jacobian * evidence.deviations**2
+    start[-2] = model.likelihood.noise.log().item()
+    bounds = [BOUNDS["lengthscale"]] * evidence.width + [BOUNDS["noise"], BEND_BOUNDS]
+    if not np.isfinite(evidence(start)[0]):
         raise RuntimeError("the log marginal likelihood is not finite at the prior's mode")
-    found = [
-        minimize(
-            evidence,
-            start,
-            jac=True,
-            method="L-BFGS-B",
-            bounds=bounds,
-            options={"maxiter": MAX_ITERATIONS, "ftol": ENOUGH},
-        )
-        for start in (first, second)
-    ]
-    best = min(found, key=lambda result: result.fun).x
-    evidence(best)
-    model.learned(best, evidence.constant, scale)
+    options = {"maxiter": MAX_ITERATIONS, "ftol": ENOUGH}
+    found = minimize(evidence, start, jac=True, method="L-BFGS-B", bounds=bounds, options=options).x
+    evidence(found)
+    model.learned(found, evidence.constant, evidence.log_likelihood, scale)
     return model

@@ -40,7 +40,7 @@ from torch.autograd.function import once_differentiable
 
 from hyperhook_plugins.gp.warping import BEND_PRIOR, Scale
 
-__all__ = ["BOUNDS", "Belief", "Moments", "Surrogate", "cholesky", "covariance"]
+__all__ = ["BOUNDS", "LOUD", "QUIET", "Belief", "Moments", "Noise", "Surrogate", "cholesky", "covariance"]
 
 log = logging.getLogger("hyperhook")
 
@@ -49,10 +49,24 @@ BOUNDS = {
     "noise": (math.log(1e-6), math.log(1.0)),
 }
 """Where the fit stays, on logarithms, so that no step of a line search leaves what float64 can factor."""
-NOISE_PRIOR = (-6.0, 2.0)
 NOISELESS = 1e-5
 """Variance of the noise that is left where it is taken out: K has to be factored."""
 JITTERS = (0.0, 1e-8, 1e-6, 1e-4)
+
+
+class Noise(NamedTuple):
+    """What noise is expected: a log-normal prior of its variance, where that of the signal is 1, and a first guess."""
+
+    location: float
+    scale: float
+    start: float
+
+
+QUIET = Noise(-6.0, 2.0, math.exp(-10.0))
+"""Next to none, as long as the losses allow. Wider and lower than BoTorch's LogNormal(-4, 1): where noise is overrated,
+expected improvement goes back to the best point again and again, and the search gets stuck at a local minimum."""
+LOUD = Noise(-2.0, 1.5, 0.1)
+"""Noise of a third of the signal's deviation, give or take a factor of two."""
 
 
 class Surrogate(gpytorch.models.ExactGP):  # type: ignore[misc]
@@ -60,15 +74,15 @@ class Surrogate(gpytorch.models.ExactGP):  # type: ignore[misc]
 
     The length scales have the prior LogNormal(√2 + log(d)/2, √3) of Hvarfner et al. (2024): as inputs get further
     apart with √d, so do the length scales that are expected, which keeps functions as complex as in few dimensions.
-    The noise has the prior LogNormal(-6, 2), wider and lower than BoTorch's LogNormal(-4, 1): where noise is overrated,
-    expected improvement goes back to the best point again and again, and the search gets stuck at a local minimum.
 
     Args:
         x: Encoded inputs, ``n x C``.
         scale: The losses.
         dimension: d.
+        noise: What noise is expected.
 
     Attributes:
+        log_likelihood: log p(losses | hyperparameters), once they are fitted.
         log_bend: How the losses are bent: log c of `warping`.
         priors: Those of a length scale and of the noise.
     """
@@ -78,15 +92,16 @@ class Surrogate(gpytorch.models.ExactGP):  # type: ignore[misc]
     covar_module: MaternKernel
     train_inputs: tuple[Tensor, ...]
 
-    def __init__(self, x: Tensor, scale: Scale, dimension: int) -> None:
+    def __init__(self, x: Tensor, scale: Scale, dimension: int, noise: Noise = QUIET) -> None:
         log_scale: dict[str, Any] = {"transform": torch.exp, "inv_transform": torch.log}
         lengthscale = LogNormalPrior(math.sqrt(2) + math.log(max(dimension, 1)) / 2, math.sqrt(3))
-        noise = LogNormalPrior(*NOISE_PRIOR)
+        variance = LogNormalPrior(noise.location, noise.scale)
         likelihood = GaussianLikelihood(
-            noise_prior=noise, noise_constraint=Positive(**log_scale, initial_value=noise.mode)
+            noise_prior=variance, noise_constraint=Positive(**log_scale, initial_value=noise.start)
         )
         self.log_bend = BEND_PRIOR[0]
-        self.priors = lengthscale, noise
+        self.log_likelihood = -math.inf
+        self.priors = lengthscale, variance
         super().__init__(x, scale.bent(self.log_bend).z, likelihood)
         self.mean_module = ConstantMean()
         self.covar_module = MaternKernel(
@@ -101,19 +116,22 @@ class Surrogate(gpytorch.models.ExactGP):  # type: ignore[misc]
         """Return the prior at ``n x C`` inputs."""
         return gpytorch.distributions.MultivariateNormal(cast(Tensor, self.mean_module(x)), self.covar_module(x))
 
-    def learned(self, theta: np.ndarray[Any, np.dtype[np.float64]], constant: float, scale: Scale) -> None:
+    def learned(
+        self, theta: np.ndarray[Any, np.dtype[np.float64]], constant: float, log_likelihood: float, scale: Scale
+    ) -> None:
         """Take over hyperparameters.
 
         Args:
             theta: log ℓ, log σ² and log c, ``C + 2``.
             constant: The mean.
+            log_likelihood: log p(losses | θ).
             scale: The losses.
         """
         values = torch.from_numpy(np.exp(theta)).to(self.train_inputs[0])
         self.covar_module.lengthscale = values[:-2]
         self.likelihood.noise = values[-2]
         self.mean_module.constant.data.fill_(constant)
-        self.log_bend = float(theta[-1])
+        self.log_bend, self.log_likelihood = float(theta[-1]), log_likelihood
         self.train_targets = scale.bent(self.log_bend).z
 
 

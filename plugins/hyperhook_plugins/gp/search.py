@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import logging
 import random
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
-from typing import cast
 
 import torch
 from botorch.utils.sampling import draw_sobol_normal_samples
-from linear_operator.utils.errors import NotPSDError
 from torch import Tensor
 
-from hyperhook import HyperhookError, Params, StudyRecord
+from hyperhook import Params, StudyRecord
 from hyperhook_plugins.gp.acquisition import (
     Score,
     expected_improvement,
@@ -21,17 +17,15 @@ from hyperhook_plugins.gp.acquisition import (
     probability_of_improvement,
 )
 from hyperhook_plugins.gp.encoding import Encoding
-from hyperhook_plugins.gp.evidence import fit
 from hyperhook_plugins.gp.history import History, Key, history_of, key_of
+from hyperhook_plugins.gp.learning import NUMERICAL, device_of, learn, own_settings
 from hyperhook_plugins.gp.maximisation import maximise, space_filling
-from hyperhook_plugins.gp.model import Belief, Surrogate
+from hyperhook_plugins.gp.model import Belief
 from hyperhook_plugins.gp.paths import draw_path
 from hyperhook_plugins.gp.plugin import Acquisition
 from hyperhook_plugins.gp.prior import with_prior
-from hyperhook_plugins.gp.subset import telling
-from hyperhook_plugins.gp.warping import Scale
 
-__all__ = ["default_startup", "device_of", "learn", "next_params"]
+__all__ = ["default_startup", "next_params"]
 
 log = logging.getLogger("hyperhook")
 
@@ -40,12 +34,8 @@ FANTASIES = 16
 INCUMBENTS = 4
 """Around how many of the best trials the search for the next one also starts."""
 CANDIDATES = 64
-EXACT = 1_000
-"""Up to so many observations the Gaussian process is exact; of more it sees the most telling ones."""
 NOISY = 1e-4
 """Above this share of noise in the variance of the losses, ``auto`` takes the noise into account."""
-NUMERICAL = (ArithmeticError, NotPSDError, RuntimeError, ValueError)
-"""What linear algebra raises; ``torch.linalg.LinAlgError`` and a GPU without memory left are RuntimeErrors."""
 
 
 def next_params(
@@ -67,7 +57,7 @@ def next_params(
     place = device_of(device)
     index = len(study.trials)
     sequence, draws = (random.Random(text).getrandbits(31) for text in (f"{seed}", f"{seed}:{index}"))
-    with _own_settings():
+    with own_settings():
         encoding = Encoding.of(study.space)
         history = history_of(study)
         seen = history.seen
@@ -94,57 +84,9 @@ def next_params(
     return chosen
 
 
-@contextmanager
-def _own_settings() -> Iterator[None]:
-    """Shield from what the trainer may have set: another default device, no gradients, inference mode."""
-    elsewhere = torch.get_default_device().type != "cpu"
-    with torch.inference_mode(False), torch.enable_grad(), torch.device("cpu") if elsewhere else nullcontext():
-        yield
-
-
 def default_startup(dimension: int) -> int:
     """Return how many trials fill the space before the model is asked, for that many varying parameters."""
     return min(max((dimension + 1) // 2, 4), 12)
-
-
-def device_of(name: str) -> torch.device:
-    """Return the device of that name; ``"auto"`` is the GPU where there is one, else the CPU.
-
-    Raises:
-        HyperhookError: There is no such device here.
-    """
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        device = torch.device(name)
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:  # AssertionError: torch was built without CUDA
-        reason = str(error).splitlines()[0]
-        raise HyperhookError(f"GP: device {name!r} cannot be used ({reason}); use device='auto' or 'cpu'") from None
-    log.debug("gp: device %s", device)
-    return device
-
-
-def learn(history: History, encoding: Encoding, device: torch.device) -> Belief:
-    """Fit a Gaussian process to what ended; where the fit fails, its hyperparameters stay at the prior's mode.
-
-    Args:
-        history: At least one trial with a loss.
-        encoding: The space's encoding.
-        device: Where the linear algebra runs.
-    """
-    x = encoding.encode(encoding.units(history.tried)).to(device)
-    losses = torch.tensor(history.losses, dtype=torch.float64).to(device)
-    seen = telling(x, losses, EXACT)
-    x, scale = x[seen], Scale.of(losses[seen])
-    surrogate = Surrogate(x, scale, encoding.dimension)
-    try:
-        surrogate = fit(surrogate, scale)
-    except NUMERICAL as error:
-        log.warning("gp: the fit failed (%s: %s); the prior's hyperparameters are taken", type(error).__name__, error)
-        log.debug("gp: traceback", exc_info=True)
-        surrogate = Surrogate(x, scale, encoding.dimension)
-    return Belief(surrogate, x, cast(Tensor, surrogate.train_targets)[None])
 
 
 def _best(

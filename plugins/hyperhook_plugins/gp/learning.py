@@ -1,0 +1,97 @@
+"""From a study's trials to what is believed of its losses, and what happens when a step of that fails.
+
+Few losses have two explanations: a wild function without noise, or a calm one with noise. The first is fitted, and the
+second, which is taken where it explains the losses significantly better, by the test of the likelihood ratio. What no
+smooth function explains looks like noise, too: ripples that are finer than the trials lie apart.
+
+References:
+    Rasmussen, Williams: Gaussian Processes for Machine Learning. MIT Press 2006 (section 5.4: two such maxima).
+    Self, Liang: Asymptotic Properties of Maximum Likelihood Estimators and Likelihood Ratio Tests Under Nonstandard
+    Conditions. Journal of the American Statistical Association 82 (1987).
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+
+import torch
+from linear_operator.utils.errors import NotPSDError
+from torch import Tensor
+
+from hyperhook import HyperhookError
+from hyperhook_plugins.gp.encoding import Encoding
+from hyperhook_plugins.gp.evidence import fit
+from hyperhook_plugins.gp.history import History
+from hyperhook_plugins.gp.model import LOUD, Belief, Surrogate
+from hyperhook_plugins.gp.subset import telling
+from hyperhook_plugins.gp.warping import Scale
+
+__all__ = ["NUMERICAL", "device_of", "learn", "own_settings"]
+
+log = logging.getLogger("hyperhook")
+
+NUMERICAL = (ArithmeticError, NotPSDError, RuntimeError, ValueError)
+"""What linear algebra raises; ``torch.linalg.LinAlgError`` and a GPU without memory left are RuntimeErrors."""
+EXACT = 1_000
+"""Up to so many observations the Gaussian process is exact; of more it sees the most telling ones."""
+SIGNIFICANT = 2.706
+"""By how much the log likelihood must gain. Without noise, twice the gain is 0 half of the time and chi-squared of one
+degree of freedom else (no noise lies on the edge of what can be; Self & Liang 1987, case 5), so it comes to this much
+by chance once in a hundred studies."""
+
+
+@contextmanager
+def own_settings() -> Iterator[None]:
+    """Shield from what the trainer may have set: another default device, no gradients, inference mode."""
+    elsewhere = torch.get_default_device().type != "cpu"
+    with torch.inference_mode(False), torch.enable_grad(), torch.device("cpu") if elsewhere else nullcontext():
+        yield
+
+
+def device_of(name: str) -> torch.device:
+    """Return the device of that name; ``"auto"`` is the GPU where there is one, else the CPU.
+
+    Raises:
+        HyperhookError: There is no such device here.
+    """
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:  # AssertionError: torch was built without CUDA
+        reason = str(error).splitlines()[0]
+        raise HyperhookError(f"GP: device {name!r} cannot be used ({reason}); use device='auto' or 'cpu'") from None
+    log.debug("gp: device %s", device)
+    return device
+
+
+def learn(history: History, encoding: Encoding, device: torch.device) -> Belief:
+    """Fit a Gaussian process to what ended; where the fit fails, its hyperparameters stay at the prior's mode.
+
+    Args:
+        history: At least one trial with a loss.
+        encoding: The space's encoding.
+        device: Where the linear algebra runs.
+    """
+    x = encoding.encode(encoding.units(history.tried)).to(device)
+    losses = torch.tensor(history.losses, dtype=torch.float64).to(device)
+    seen = telling(x, losses, EXACT)
+    x, scale = x[seen], Scale.of(losses[seen])
+    surrogate = _fitted(x, scale, encoding.dimension)
+    y: Tensor = surrogate.train_targets
+    return Belief(surrogate, x, y[None])
+
+
+def _fitted(x: Tensor, scale: Scale, dimension: int) -> Surrogate:
+    """Return the surrogate whose noise, or lack of it, explains the losses."""
+    try:
+        quiet = fit(Surrogate(x, scale, dimension), scale)
+        loud = fit(Surrogate(x, scale, dimension, LOUD), scale)
+        return loud if loud.log_likelihood - quiet.log_likelihood > SIGNIFICANT else quiet
+    except NUMERICAL as error:
+        log.warning("gp: the fit failed (%s: %s); the prior's hyperparameters are taken", type(error).__name__, error)
+        log.debug("gp: traceback", exc_info=True)
+        return Surrogate(x, scale, dimension)
