@@ -8,7 +8,7 @@ from hyperhook.errors import HyperhookError
 from hyperhook.hookspecs import hookimpl
 from hyperhook.objective import Maximize, Minimize, Objective, Point
 from hyperhook.parameters import Choice, Float, Int, Params, Scalar
-from hyperhook.records import Artifact, Dataset, StudyRecord, TrialRecord, TrialState
+from hyperhook.records import Artifact, Dataset, Prediction, StudyRecord, TrialRecord, TrialState
 from hyperhook.space import Space
 from hyperhook.tracker import Tracker
 from hyperhook.trial import Trial, current_trial
@@ -28,6 +28,7 @@ __all__ = [
     "Objective",
     "Params",
     "Point",
+    "Prediction",
     "Scalar",
     "Space",
     "Study",
