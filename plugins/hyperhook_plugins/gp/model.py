@@ -24,6 +24,7 @@ from __future__ import annotations
 
 import logging
 import math
+from dataclasses import dataclass
 from typing import Any, NamedTuple, cast
 
 import gpytorch
@@ -39,7 +40,7 @@ from scipy.optimize import minimize
 from torch import Tensor
 from torch.nn.utils import parameters_to_vector, vector_to_parameters
 
-__all__ = ["Belief", "Moments", "Surrogate", "cholesky", "fit", "standardise"]
+__all__ = ["Belief", "Moments", "Outputs", "Surrogate", "cholesky", "fit", "standardise"]
 
 log = logging.getLogger("hyperhook")
 
@@ -55,28 +56,60 @@ MAX_ITERATIONS = 60
 JITTERS = (0.0, 1e-8, 1e-6, 1e-4)
 
 
-def standardise(losses: Tensor) -> Tensor:
-    """Shift and scale losses to mean 0 and standard deviation 1; equal ones become 0.
+@dataclass(frozen=True, slots=True)
+class Outputs:
+    """How losses become what the Gaussian process sees, and how what it believes becomes losses again.
 
-    Losses far above the others come down to Tukey's outer fence first, three quartile ranges above the upper quartile:
-    how badly a training diverged tells nothing about the best ones, which one huge value would make look all alike.
+    Losses are shifted and scaled to mean 0 and standard deviation 1; equal ones become 0. Those far above the others
+    come down to Tukey's outer fence first, three quartile ranges above the upper quartile: how badly a training
+    diverged tells nothing about the best ones, which one huge value would make look all alike.
 
-    Args:
-        losses: ``n``, finite; huge ones (1e308) do not overflow.
-
-    Returns:
-        ``n``.
+    Attributes:
+        unit: The greatest magnitude of the losses; the other three are fractions of it, so that nothing overflows.
+        fence: Greater losses count as this.
+        shift: Mean of the losses.
+        scale: Standard deviation of the losses; 0 where they are equal.
 
     References:
         Tukey: Exploratory Data Analysis. Addison-Wesley 1977.
     """
-    scaled = losses / losses.abs().max().clamp_min(torch.finfo(losses.dtype).tiny)
-    lower, upper = torch.quantile(scaled, scaled.new_tensor([0.25, 0.75]))
-    if upper > lower:
-        scaled = scaled.clamp_max(upper + FENCE * (upper - lower))
-    centred = scaled - scaled.mean()
-    deviation = centred.square().mean().sqrt()
-    return centred / deviation if deviation > 1e-12 else torch.zeros_like(losses)
+
+    unit: float
+    fence: float
+    shift: float
+    scale: float
+
+    @classmethod
+    def of(cls, losses: Tensor) -> Outputs:
+        """Learn from losses.
+
+        Args:
+            losses: ``n``, finite; huge ones (1e308) do not overflow.
+        """
+        unit = losses.abs().max().clamp_min(torch.finfo(losses.dtype).tiny)
+        scaled = losses / unit
+        lower, upper = torch.quantile(scaled, scaled.new_tensor([0.25, 0.75]))
+        fence = upper + FENCE * (upper - lower) if upper > lower else scaled.max()
+        fenced = scaled.clamp_max(fence)
+        deviation = (fenced - fenced.mean()).square().mean().sqrt().item()
+        return cls(unit.item(), fence.item(), fenced.mean().item(), deviation if deviation > 1e-12 else 0.0)
+
+    def standardised(self, losses: Tensor) -> Tensor:
+        """Return losses as the Gaussian process sees them; same shape."""
+        if not self.scale:
+            return torch.zeros_like(losses)
+        return ((losses / self.unit).clamp_max(self.fence) - self.shift) / self.scale
+
+    def losses(self, mean: Tensor, std: Tensor) -> tuple[Tensor, Tensor]:
+        """Return means and standard deviations of losses from standardised ones, each of the same shape; finite."""
+        greatest = torch.finfo(mean.dtype).max
+        means, stds = self.unit * (self.shift + self.scale * mean), self.unit * self.scale * std
+        return means.clamp(-greatest, greatest), stds.clamp_max(greatest)
+
+
+def standardise(losses: Tensor) -> Tensor:
+    """Return finite losses, ``n``, as `Outputs` makes the Gaussian process see them."""
+    return Outputs.of(losses).standardised(losses)
 
 
 class Surrogate(gpytorch.models.ExactGP):  # type: ignore[misc]
@@ -201,6 +234,10 @@ class Belief(Model):  # type: ignore[misc]
         covariance: Tensor = self.surrogate.covar_module.forward(a, b)
         return covariance
 
+    def mean(self, x: Tensor) -> Tensor:
+        """Return the mean, ``b x M``, at ``b x C`` points: `moments` without the variance, which takes far longer."""
+        return self.constant + self._covariance(x, self.x) @ self.weights
+
     def moments(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return mean ``b x M`` and variance ``b`` of the noiseless loss at ``b x C`` points."""
         row = self._covariance(x, self.x)
@@ -217,6 +254,12 @@ class Belief(Model):  # type: ignore[misc]
     def best(self) -> Tensor:
         """The lowest mean at an input, ``M``: noise, which the lowest output would carry along, is averaged out."""
         return self.moments(self.x)[0].amin(0)
+
+    @property
+    def evidence(self) -> float:
+        """The log marginal likelihood of the outputs of the first fantasy: equation 2.30 of Rasmussen & Williams."""
+        fit, complexity = (self.y[0] - self.constant) @ self.weights[:, 0] / 2, self.factor.diagonal().log().sum()
+        return float(-fit - complexity - len(self.x) / 2 * math.log(2 * math.pi))
 
     def fantasise(self, x: Tensor, normals: Tensor) -> Belief:
         """Return the belief that takes running trials as if they had ended, in M different ways.

@@ -19,7 +19,7 @@ from hyperhook_plugins.gp.history import History, Key, history_of, key_of
 from hyperhook_plugins.gp.maximisation import maximise, space_filling
 from hyperhook_plugins.gp.model import Belief, Surrogate, fit, standardise
 
-__all__ = ["default_startup", "device_of", "learn", "next_params"]
+__all__ = ["NUMERICAL", "default_startup", "device_of", "learn", "next_params", "own_settings"]
 
 log = logging.getLogger("hyperhook")
 
@@ -47,7 +47,7 @@ def next_params(study: StudyRecord, count: int, *, startup: int | None, device: 
     place = device_of(device)
     index = len(study.trials)
     sequence, draws = (random.Random(text).getrandbits(31) for text in (f"{seed}", f"{seed}:{index}"))
-    with _own_settings():
+    with own_settings():
         encoding = Encoding.of(study.space)
         history = history_of(study)
         seen = history.seen
@@ -75,7 +75,7 @@ def next_params(study: StudyRecord, count: int, *, startup: int | None, device: 
 
 
 @contextmanager
-def _own_settings() -> Iterator[None]:
+def own_settings() -> Iterator[None]:
     """Shield from what the trainer may have set: another default device, no gradients, inference mode."""
     elsewhere = torch.get_default_device().type != "cpu"
     with torch.inference_mode(False), torch.enable_grad(), torch.device("cpu") if elsewhere else nullcontext():
