@@ -9,7 +9,7 @@ from hyperhook.hookspecs import hookimpl
 from hyperhook.objective import Maximize, Minimize, Objective, Point
 from hyperhook.parameters import Choice, Float, Int, Params, Scalar
 from hyperhook.priors import Beta, LogNormal, Normal
-from hyperhook.records import Artifact, Dataset, StudyRecord, TrialRecord, TrialState
+from hyperhook.records import Artifact, Dataset, Prediction, StudyRecord, TrialRecord, TrialState
 from hyperhook.space import Space
 from hyperhook.tracker import Tracker
 from hyperhook.trial import Trial, current_trial
@@ -32,6 +32,7 @@ __all__ = [
     "Objective",
     "Params",
     "Point",
+    "Prediction",
     "Scalar",
     "Space",
     "Study",

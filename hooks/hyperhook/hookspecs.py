@@ -13,7 +13,7 @@ import pluggy
 
 from hyperhook.objective import Point
 from hyperhook.parameters import Params, Scalar
-from hyperhook.records import Artifact, Dataset, StudyRecord, TrialRecord
+from hyperhook.records import Artifact, Dataset, Prediction, StudyRecord, TrialRecord
 
 if TYPE_CHECKING:
     from hyperhook.study import Study
@@ -220,7 +220,8 @@ class TrialEvents:
 class Decisions:
     """Questions: the plugin named last is asked first, the first answer that is not None holds.
 
-    Where every plugin passes, the built-in answers: random search, never stop, this process.
+    Where every plugin passes, the built-in answers: random search, never stop, this process, the best value. None
+    of them predicts, or knows which parameter matters.
     """
 
     @hookspec(firstresult=True)
@@ -275,4 +276,53 @@ class Decisions:
         How often: once per ``Study.run``.
         Where: in the process and thread that called ``run``.
         If it raises: the error reaches the caller of ``run``, after `study_finished`.
+        """
+
+    @hookspec(firstresult=True)
+    def predict(self, study: StudyRecord, many: Sequence[Params]) -> Sequence[Prediction] | None:
+        """Say what the objective would be at params, tried or not. The first answer holds.
+
+        Args:
+            study: The study with all its trials; it has an objective, and at least one trial has a value.
+            many: One or more sets of params, each valid in ``study.space``.
+
+        Returns:
+            A prediction for each set, in order, in the objective's own unit and direction; None passes the question on.
+
+        Called: after the study was read from the store and the params were found valid.
+        How often: once per ``Study.predict``.
+        Where: in the process and thread that called it.
+        If it raises: the error reaches the caller of ``predict``.
+        """
+
+    @hookspec(firstresult=True)
+    def importance(self, study: StudyRecord) -> Mapping[str, float] | None:
+        """Say how much each parameter has to do with the objective. The first answer holds.
+
+        Args:
+            study: The study with all its trials; it has an objective, and at least one trial has a value.
+
+        Returns:
+            A share for each parameter of the space, in any order: 0 or more, 1 together; None passes the question on.
+
+        Called: after the study was read from the store.
+        How often: once per ``Study.importance``.
+        Where: in the process and thread that called it.
+        If it raises: the error reaches the caller of ``importance``.
+        """
+
+    @hookspec(firstresult=True)
+    def which_is_best(self, study: StudyRecord) -> TrialRecord | None:
+        """Say which trial is the best, where the best value may be owed to luck. The first answer holds.
+
+        Args:
+            study: The study with all its trials; at least one is COMPLETE and has a value.
+
+        Returns:
+            One of its COMPLETE trials that have a value; None passes the question on: ``study.best`` answers last.
+
+        Called: after the study was read from the store.
+        How often: whenever ``Study.best`` is read; progress bars and tables show the best value without asking.
+        Where: in the process and thread that read it.
+        If it raises: the error reaches the reader of ``best``.
         """

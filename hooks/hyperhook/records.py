@@ -12,7 +12,7 @@ from hyperhook.objective import Objective
 from hyperhook.parameters import Params
 from hyperhook.space import Space
 
-__all__ = ["Artifact", "ArtifactKind", "Dataset", "StudyRecord", "TrialRecord", "TrialState"]
+__all__ = ["Artifact", "ArtifactKind", "Dataset", "Prediction", "StudyRecord", "TrialRecord", "TrialState"]
 
 ArtifactKind = Literal["file", "checkpoint", "image", "figure", "table", "text"]
 
@@ -151,3 +151,17 @@ class Dataset:
     digest: str | None = None
     source: str | None = None
     profile: Params = field(default_factory=lambda: MappingProxyType({}))
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """What a plugin expects the objective to be at some params, were it free of noise.
+
+    Attributes:
+        mean: The expected value, in the objective's own unit and direction.
+        std: How unsure that is: a standard deviation in the same unit, 0 or more. What the objective would differ by
+            from one training run to the next comes on top.
+    """
+
+    mean: float
+    std: float

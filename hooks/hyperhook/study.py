@@ -11,8 +11,9 @@ from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from types import TracebackType
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, overload
 
+from hyperhook import insight
 from hyperhook.channel import Channel
 from hyperhook.errors import (
     EmptyStudyError,
@@ -35,7 +36,7 @@ from hyperhook.outlet import Outlet
 from hyperhook.parameters import Parameter, Params, plain
 from hyperhook.progress import Progress
 from hyperhook.ranks import Launch, Silence
-from hyperhook.records import StudyRecord, TrialRecord, TrialState
+from hyperhook.records import Prediction, StudyRecord, TrialRecord, TrialState
 from hyperhook.space import Space
 from hyperhook.tracker import Tracker
 from hyperhook.trial import Trial, running
@@ -138,7 +139,10 @@ class Study:
 
     @property
     def best(self) -> TrialRecord:
-        """The COMPLETE trial with the best value; the earliest, if several are equal.
+        """The best COMPLETE trial: which one that is, plugins are asked; the built-in answer is the best value's.
+
+        Of equal values the earliest counts. With the ``gp`` plugin, where the objective is noisy, it is the trial with
+        the best expected value, so that luck does not win.
 
         Raises:
             EmptyStudyError: The study has no objective, or no trial has completed with a value.
@@ -146,15 +150,40 @@ class Study:
         record = self.record()
         if record.objective is None:
             raise EmptyStudyError(f"study {self.name!r} has no objective to be best at; give it one to search for")
-        if record.best is None:
+        best = insight.best(record, self._manager)
+        if best is None:
             raise EmptyStudyError(
                 f"study {self.name!r} has no trial with a value yet ({len(record.trials)} trials); run it first"
             )
-        return record.best
+        return best
 
     def record(self) -> StudyRecord:
         """Return the study as it stands, with all its trials."""
         return replace(self._record, trials=self._workspace.store.study(self.name).trials)
+
+    @overload
+    def predict(self, params: Params) -> Prediction: ...
+    @overload
+    def predict(self, params: Sequence[Params]) -> list[Prediction]: ...
+    def predict(self, params: Params | Sequence[Params]) -> Prediction | list[Prediction]:
+        """Return what the objective would be at params, as a plugin learned it from the trials; see `insight.predict`.
+
+        Example:
+            >>> study.predict({"lr": 0.01, "width": 64})  # doctest: +SKIP
+            Prediction(mean=0.978, std=0.004)
+        """
+        if isinstance(params, Mapping):
+            return insight.predict(self.record(), self._manager, [params])[0]
+        return insight.predict(self.record(), self._manager, params)
+
+    def importance(self) -> dict[str, float]:
+        """Return each parameter's share in how the objective varies, the greatest first; see `insight.importance`.
+
+        Example:
+            >>> study.importance()  # doctest: +SKIP
+            {'lr': 0.83, 'width': 0.12, 'activation': 0.05}
+        """
+        return insight.importance(self.record(), self._manager)
 
     def to_dataframe(self, *, points: bool = False) -> pandas.DataFrame:
         """Return the trials as a pandas DataFrame, one row each: what ``hyperhook export`` writes.

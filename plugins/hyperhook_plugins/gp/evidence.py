@@ -33,7 +33,7 @@ from torch import Tensor
 
 from hyperhook_plugins.gp.model import BOUNDS, Surrogate
 from hyperhook_plugins.gp.subset import telling
-from hyperhook_plugins.gp.warping import BEND_BOUNDS, BEND_PRIOR, Scale
+from hyperhook_plugins.gp.warping import BEND_BOUNDS, BEND_PRIOR
 
 __all__ = ["Evidence", "fit"]
 
@@ -49,15 +49,14 @@ class Evidence:
     """Minus the logarithm of the posterior density of the hyperparameters, for each observation, and its gradient.
 
     Args:
-        model: Where the points and the priors are.
-        scale: The losses.
+        model: Where the points, the losses and the priors are.
         among: The positions of those that count, ``n``.
     """
 
-    def __init__(self, model: Surrogate, scale: Scale, among: Tensor) -> None:
+    def __init__(self, model: Surrogate, among: Tensor) -> None:
         x = model.train_inputs[0][among]
         self.count, self.width = x.shape
-        self.scale, self.among = scale, among
+        self.scale, self.among = model.scale, among
         self.squares = 5 * (x.mT[:, :, None] - x.mT[:, None, :]).square().reshape(self.width, -1)
         priors = [model.priors[0]] * self.width + [model.priors[1]]
         self.means = np.array([*(prior.loc.item() for prior in priors), BEND_PRIOR[0]])
@@ -98,7 +97,7 @@ class Evidence:
         return -posterior / n, -gradient / n
 
 
-def fit(model: Surrogate, scale: Scale) -> Surrogate:
+def fit(model: Surrogate) -> Surrogate:
     """Move the hyperparameters to their most probable values given the data (MAP); return the model.
 
     L-BFGS-B starts from the priors' modes and the noise that is expected. More than `FITTED` points say hardly more
@@ -107,7 +106,7 @@ def fit(model: Surrogate, scale: Scale) -> Surrogate:
     Raises:
         RuntimeError: The objective is not finite at the start (``torch.linalg.LinAlgError`` is one, too).
     """
-    evidence = Evidence(model, scale, telling(model.train_inputs[0], scale.u, FITTED))
+    evidence = Evidence(model, telling(model.train_inputs[0], model.scale.u, FITTED))
     start = evidence.means - evidence.jacobian * evidence.deviations**2
     start[-2] = model.likelihood.noise.log().item()
     bounds = [BOUNDS["lengthscale"]] * evidence.width + [BOUNDS["noise"], BEND_BOUNDS]
@@ -116,5 +115,5 @@ def fit(model: Surrogate, scale: Scale) -> Surrogate:
     options = {"maxiter": MAX_ITERATIONS, "ftol": ENOUGH}
     found = minimize(evidence, start, jac=True, method="L-BFGS-B", bounds=bounds, options=options).x
     evidence(found)
-    model.learned(found, evidence.constant, evidence.log_likelihood, scale)
+    model.learned(found, evidence.constant, evidence.log_likelihood)
     return model

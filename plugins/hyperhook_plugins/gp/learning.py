@@ -15,6 +15,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
 
 import torch
 from linear_operator.utils.errors import NotPSDError
@@ -24,11 +25,11 @@ from hyperhook import HyperhookError
 from hyperhook_plugins.gp.encoding import Encoding
 from hyperhook_plugins.gp.evidence import fit
 from hyperhook_plugins.gp.history import History
-from hyperhook_plugins.gp.model import LOUD, Belief, Surrogate
+from hyperhook_plugins.gp.model import LOUD, SILENT, Belief, Surrogate
 from hyperhook_plugins.gp.subset import telling
 from hyperhook_plugins.gp.warping import Scale
 
-__all__ = ["NUMERICAL", "device_of", "learn", "own_settings"]
+__all__ = ["NUMERICAL", "Learned", "device_of", "is_noisy", "learn", "own_settings"]
 
 log = logging.getLogger("hyperhook")
 
@@ -36,6 +37,8 @@ NUMERICAL = (ArithmeticError, NotPSDError, RuntimeError, ValueError)
 """What linear algebra raises; ``torch.linalg.LinAlgError`` and a GPU without memory left are RuntimeErrors."""
 EXACT = 1_000
 """Up to so many observations the Gaussian process is exact; of more it sees the most telling ones."""
+NEGLIGIBLE = 1e-4
+"""Up to this variance, 1 % of the signal's deviation, a fit counts as one without noise."""
 SIGNIFICANT = 2.706
 """By how much the log likelihood must gain. Without noise, twice the gain is 0 half of the time and chi-squared of one
 degree of freedom else (no noise lies on the edge of what can be; Self & Liang 1987, case 5), so it comes to this much
@@ -68,7 +71,22 @@ def device_of(name: str) -> torch.device:
     return device
 
 
-def learn(history: History, encoding: Encoding, device: torch.device) -> Belief:
+@dataclass(frozen=True)
+class Learned:
+    """What a history teaches.
+
+    Attributes:
+        belief: What is believed of its losses; batch 1.
+        surrogate: The Gaussian process behind it.
+        rows: Which of the history's trials it has seen, in order.
+    """
+
+    belief: Belief
+    surrogate: Surrogate
+    rows: list[int]
+
+
+def learn(history: History, encoding: Encoding, device: torch.device) -> Learned:
     """Fit a Gaussian process to what ended; where the fit fails, its hyperparameters stay at the prior's mode.
 
     Args:
@@ -79,17 +97,33 @@ def learn(history: History, encoding: Encoding, device: torch.device) -> Belief:
     x = encoding.encode(encoding.units(history.tried)).to(device)
     losses = torch.tensor(history.losses, dtype=torch.float64).to(device)
     seen = telling(x, losses, EXACT)
-    x, scale = x[seen], Scale.of(losses[seen])
-    surrogate = _fitted(x, scale, encoding.dimension)
+    surrogate = _fitted(x[seen], Scale.of(losses[seen]), encoding.dimension)
     y: Tensor = surrogate.train_targets
-    return Belief(surrogate, x, y[None])
+    return Learned(Belief(surrogate, x[seen], y[None]), surrogate, seen.tolist())
+
+
+def is_noisy(learned: Learned, dimension: int) -> bool:
+    """Tell whether losses differ significantly by more than their params can explain.
+
+    Args:
+        learned: What was learned of them.
+        dimension: How many parameters vary.
+
+    Raises:
+        RuntimeError: A fit failed.
+    """
+    surrogate = learned.surrogate
+    if surrogate.likelihood.noise <= NEGLIGIBLE:
+        return False
+    silent = fit(Surrogate(surrogate.train_inputs[0], surrogate.scale, dimension, SILENT))
+    return surrogate.log_likelihood - silent.log_likelihood > SIGNIFICANT
 
 
 def _fitted(x: Tensor, scale: Scale, dimension: int) -> Surrogate:
     """Return the surrogate whose noise, or lack of it, explains the losses."""
     try:
-        quiet = fit(Surrogate(x, scale, dimension), scale)
-        loud = fit(Surrogate(x, scale, dimension, LOUD), scale)
+        quiet = fit(Surrogate(x, scale, dimension))
+        loud = fit(Surrogate(x, scale, dimension, LOUD))
         return loud if loud.log_likelihood - quiet.log_likelihood > SIGNIFICANT else quiet
     except NUMERICAL as error:
         log.warning("gp: the fit failed (%s: %s); the prior's hyperparameters are taken", type(error).__name__, error)

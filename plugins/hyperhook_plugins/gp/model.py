@@ -40,7 +40,7 @@ from torch.autograd.function import once_differentiable
 
 from hyperhook_plugins.gp.warping import BEND_PRIOR, Scale
 
-__all__ = ["BOUNDS", "LOUD", "QUIET", "Belief", "Moments", "Noise", "Surrogate", "cholesky", "covariance"]
+__all__ = ["BOUNDS", "LOUD", "QUIET", "SILENT", "Belief", "Moments", "Noise", "Surrogate", "cholesky", "covariance"]
 
 log = logging.getLogger("hyperhook")
 
@@ -68,6 +68,9 @@ expected improvement goes back to the best point again and again, and the search
 LOUD = Noise(-2.0, 1.5, 0.1)
 """Noise of a third of the signal's deviation, give or take a factor of two."""
 
+SILENT = Noise(math.log(1e-5), 0.5, 1e-5)
+"""None but what keeps the kernel matrix positive definite."""
+
 
 class Surrogate(gpytorch.models.ExactGP):  # type: ignore[misc]
     """An exact GP with constant mean and ARD Matérn-5/2 kernel, its hyperparameters at the mode of their priors.
@@ -82,6 +85,7 @@ class Surrogate(gpytorch.models.ExactGP):  # type: ignore[misc]
         noise: What noise is expected.
 
     Attributes:
+        scale: The losses.
         log_likelihood: log p(losses | hyperparameters), once they are fitted.
         log_bend: How the losses are bent: log c of `warping`.
         priors: Those of a length scale and of the noise.
@@ -100,7 +104,7 @@ class Surrogate(gpytorch.models.ExactGP):  # type: ignore[misc]
             noise_prior=variance, noise_constraint=Positive(**log_scale, initial_value=noise.start)
         )
         self.log_bend = BEND_PRIOR[0]
-        self.log_likelihood = -math.inf
+        self.scale, self.log_likelihood = scale, -math.inf
         self.priors = lengthscale, variance
         super().__init__(x, scale.bent(self.log_bend).z, likelihood)
         self.mean_module = ConstantMean()
@@ -116,23 +120,20 @@ class Surrogate(gpytorch.models.ExactGP):  # type: ignore[misc]
         """Return the prior at ``n x C`` inputs."""
         return gpytorch.distributions.MultivariateNormal(cast(Tensor, self.mean_module(x)), self.covar_module(x))
 
-    def learned(
-        self, theta: np.ndarray[Any, np.dtype[np.float64]], constant: float, log_likelihood: float, scale: Scale
-    ) -> None:
+    def learned(self, theta: np.ndarray[Any, np.dtype[np.float64]], constant: float, log_likelihood: float) -> None:
         """Take over hyperparameters.
 
         Args:
             theta: log ℓ, log σ² and log c, ``C + 2``.
             constant: The mean.
             log_likelihood: log p(losses | θ).
-            scale: The losses.
         """
         values = torch.from_numpy(np.exp(theta)).to(self.train_inputs[0])
         self.covar_module.lengthscale = values[:-2]
         self.likelihood.noise = values[-2]
         self.mean_module.constant.data.fill_(constant)
         self.log_bend, self.log_likelihood = float(theta[-1]), log_likelihood
-        self.train_targets = scale.bent(self.log_bend).z
+        self.train_targets = self.scale.bent(self.log_bend).z
 
 
 class _Covariance(torch.autograd.Function):
@@ -209,6 +210,10 @@ class Belief(Model):  # type: ignore[misc]
         """(M,)."""
         return torch.Size([len(self.y)])
 
+    def mean(self, x: Tensor) -> Tensor:
+        """Return the mean, ``b x M``, at ``b x C`` points: `moments` without the variance, which takes far longer."""
+        return self.constant + covariance(x / self.scales, self.scaled) @ self.weights
+
     def moments(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return mean ``b x M`` and variance ``b`` of the noiseless loss at ``b x C`` points."""
         row = covariance(x / self.scales, self.scaled)
@@ -224,7 +229,7 @@ class Belief(Model):  # type: ignore[misc]
     @property
     def best(self) -> Tensor:
         """The lowest mean at an input, ``M``: noise, which the lowest output would carry along, is averaged out."""
-        return self.moments(self.x)[0].amin(0)
+        return self.mean(self.x).amin(0)
 
     def fantasise(self, x: Tensor, normals: Tensor) -> Belief:
         """Return the belief that takes running trials as if they had ended, in M different ways.
@@ -258,7 +263,7 @@ class Belief(Model):  # type: ignore[misc]
         rows = covariance(scaled, self.scaled) @ self.inverse.mT
         joint = covariance(scaled, scaled) - rows @ rows.mT
         factor = cholesky(joint + noise * torch.eye(len(x), dtype=x.dtype, device=x.device))
-        return self.moments(x)[0].mT + normals @ factor.mT
+        return self.mean(x).mT + normals @ factor.mT
 
     def denoised(self, normals: Tensor) -> Belief:
         """Return the belief that takes M draws of the noiseless losses at the inputs as if they had been observed.

@@ -1,16 +1,26 @@
-"""The `GP` plugin: its options, and its answer to `suggest`."""
+"""The `GP` plugin: its options, and its answers."""
 
 from __future__ import annotations
 
+import logging
 import random
 from collections.abc import Sequence
-from typing import ClassVar, Literal, TypeAlias, get_args
+from typing import TYPE_CHECKING, ClassVar, Literal, TypeAlias, get_args
 
-from hyperhook import Params, StudyRecord, hookimpl
+from hyperhook import HyperhookError, Params, Prediction, StudyRecord, TrialRecord, hookimpl
+
+if TYPE_CHECKING:
+    from hyperhook_plugins.gp.diagnostics import Diagnostics
+    from hyperhook_plugins.gp.insight import Insight
 
 __all__ = ["GP", "Acquisition"]
 
 Acquisition: TypeAlias = Literal["auto", "ei", "pi", "ucb", "thompson", "nei"]
+
+log = logging.getLogger("hyperhook")
+
+FEW = 10
+"""With fewer trials nobody can tell noise from signal, so nothing is imported to try."""
 
 
 class GP:
@@ -22,6 +32,9 @@ class GP:
     twice.
 
     Priors of the space lead the search at first, and fade as trials come in (πBO, Hvarfner et al., ICLR 2022).
+
+    It also predicts, says which parameters matter, and where the objective is noisy, which trial is best by what is
+    expected of it rather than by its luck.
 
     Args:
         startup: How many trials, running ones included, fill the space first; by default a little more than there are
@@ -59,6 +72,7 @@ class GP:
         self.acquisition: Acquisition = acquisition
         self.device = device
         self.seed = seed
+        self._known: tuple[Insight, ...] = ()
         self._entropy = random.SystemRandom().getrandbits(31)
 
     @hookimpl
@@ -77,3 +91,69 @@ class GP:
             seed=seed,
             acquisition=self.acquisition,
         )
+
+    @hookimpl
+    def predict(self, study: StudyRecord, many: Sequence[Params]) -> Sequence[Prediction] | None:
+        """Predict the noiseless objective; None where no parameter varies."""
+        insight = self._insight(study)
+        return None if insight is None else insight.predict(many)
+
+    @hookimpl
+    def importance(self, study: StudyRecord) -> dict[str, float] | None:
+        """Share out Sobol's total indices of the expected loss; None where no parameter varies."""
+        insight = self._insight(study)
+        return None if insight is None else insight.importance()
+
+    @hookimpl
+    def which_is_best(self, study: StudyRecord) -> TrialRecord | None:
+        """Choose the COMPLETE trial with the best expected value; None where the objective is not noisy."""
+        if len(study.trials) < FEW:
+            return None
+        from hyperhook_plugins.gp.insight import complete
+
+        candidates = complete(study)
+        try:
+            insight = self._insight(candidates)
+        except HyperhookError as error:
+            log.warning("%s; the best value counts", error)
+            return None
+        return candidates.trials[insight.best()] if insight is not None and insight.is_noisy else None
+
+    def diagnose(self, study: StudyRecord) -> Diagnostics:
+        """Return how well the model predicts each trial from the others, its length scales and its noise.
+
+        Args:
+            study: What ``Study.record()`` returns.
+
+        Raises:
+            HyperhookError: There is nothing to learn: no objective, no trial with a value, or no parameter that varies.
+
+        Example:
+            >>> GP().diagnose(study.record()).length_scales  # doctest: +SKIP
+            {'lr': 0.21, 'width': 1.4, 'activation': 5.3}
+        """
+        if not isinstance(study, StudyRecord):
+            raise HyperhookError(f"GP.diagnose: expected a StudyRecord, got {study!r}; write study.record()")
+        from hyperhook_plugins.gp.diagnostics import diagnostics_of
+
+        insight = self._insight(study)
+        if insight is None:
+            raise HyperhookError(
+                f"GP.diagnose: study {study.name!r} teaches nothing yet: expected an objective, a trial with a finite "
+                "value and a parameter that varies; run it first"
+            )
+        return diagnostics_of(insight, study)
+
+    def _insight(self, study: StudyRecord) -> Insight | None:
+        """Return what the trials tell, learned again only where they changed."""
+        from hyperhook_plugins.gp.insight import Insight
+
+        known = next((known for known in self._known if known.covers(study)), None)
+        if known is None:
+            known = Insight.of(study, self.device)
+            if known is not None:
+                self._known = (known, *self._known[:1])  # one of all trials, one of those that are complete
+        return known
+
+    def __getstate__(self) -> dict[str, object]:
+        return {**vars(self), "_known": ()}  # quickly learned again, and of no use to a worker

@@ -71,7 +71,7 @@ def next_params(
             pending = [*history.pending, *chosen]
             if usable and len(history.tried) + len(pending) >= startup:
                 try:
-                    belief = belief or learn(history, encoding, place)
+                    belief = belief or learn(history, encoding, place).belief
                     params = _best(belief, encoding, history, acquisition, pending, seen, generator)
                 except NUMERICAL as error:
                     log.warning("gp: %s: %s; a space-filling point is taken", type(error).__name__, error)
@@ -116,7 +116,7 @@ def _incumbents(belief: Belief, encoding: Encoding, history: History) -> Tensor:
     """Return the trials with the lowest means, ``k x D`` units, out of those with the lowest losses."""
     lowest = sorted(range(len(history.tried)), key=history.losses.__getitem__)[:CANDIDATES]
     units = encoding.units([history.tried[i] for i in lowest])
-    means = belief.moments(encoding.encode(units).to(belief.x))[0][:, 0].cpu()
+    means = belief.mean(encoding.encode(units).to(belief.x))[:, 0].cpu()
     return units[means.argsort(stable=True)[:INCUMBENTS]]
 
 

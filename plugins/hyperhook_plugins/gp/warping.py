@@ -98,6 +98,20 @@ class Scale:
             float(deviation),
         )
 
+    def losses(self, bent: Bent, log_bend: float, mean: Tensor, std: Tensor) -> tuple[Tensor, Tensor]:
+        """Return means and standard deviations of losses whose z is normal, each of the same shape; finite.
+
+        log(c + u) is normal then, so u has the moments of a log-normal variable, less c.
+        """
+        greatest = torch.finfo(mean.dtype).max
+        if not self.unit:
+            return torch.full_like(mean, self.low), torch.zeros_like(std)
+        variance = (bent.deviation * std).square()
+        u = (bent.centre + bent.deviation * mean + variance / 2 + log_bend).exp()  # c + u
+        means = self.low + self.unit * (u - math.exp(log_bend))
+        stds = self.unit * u * torch.expm1(variance).sqrt()
+        return means.clamp(-greatest, greatest), stds.clamp_max(greatest)
+
 
 @dataclass(frozen=True)
 class Bent:

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from hyperhook_plugins.gp.model import Belief, Surrogate, cholesky, fit, standardise
+from hyperhook_plugins.gp.model import Belief, Outputs, Surrogate, cholesky, fit, standardise
 
 
 def data(n: int, d: int, seed: int = 0) -> tuple[Tensor, Tensor]:
@@ -33,6 +33,28 @@ def test_equal_losses_become_0(losses: list[float]) -> None:
 def test_huge_losses_do_not_overflow() -> None:
     y = standardise(torch.tensor([-1e308, 1e308, 0.0], dtype=torch.float64))
     assert y.tolist() == pytest.approx([-math.sqrt(1.5), math.sqrt(1.5), 0.0])
+
+
+@pytest.mark.parametrize("losses", [[3.0, 9.0, 4.0, 1.0], [1.0, 2.0, 3.0, 4.0, 5.0], [-1e308, 1e308, 0.0], [2.0, 2.0]])
+def test_standardised_losses_become_losses_again(losses: list[float]) -> None:
+    given = torch.tensor(losses, dtype=torch.float64)
+    outputs = Outputs.of(given)
+    mean, std = outputs.losses(outputs.standardised(given), torch.ones_like(given))
+    assert mean.tolist() == pytest.approx(losses)
+    assert (std / given.abs().max()).tolist() == pytest.approx(
+        [(given / given.abs().max()).std(correction=0).item()] * len(losses)
+    )
+    assert outputs.losses(mean.new_tensor([1e300]), mean.new_tensor([1e300]))[0].isfinite().all()
+
+
+def test_the_evidence_is_the_density_of_the_outputs() -> None:
+    x, y = data(20, 3)
+    model = fit(Surrogate(x, y, 3))
+    belief = Belief(model, x, y[None])
+    covariance = model.covar_module(x).to_dense() + model.likelihood.noise * torch.eye(20)
+    normal = torch.distributions.MultivariateNormal(belief.constant.expand(20), covariance.detach())
+    assert belief.evidence == pytest.approx(normal.log_prob(y).item(), abs=1e-3)
+    assert torch.equal(belief.mean(x), belief.moments(x)[0])
 
 
 def test_the_kernel_is_a_matern_with_a_length_scale_per_column() -> None:

@@ -7,7 +7,7 @@ import math
 import statistics
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 
 import pytest
@@ -41,14 +41,6 @@ MIXED = Space(
 )
 LINE = Space({"x": Float(-1.0, 1.0)})
 DONE = TrialState.COMPLETE
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def gp(**options: int | None) -> GP:
