@@ -62,7 +62,7 @@ class Own:
 
     def best(self) -> int | None:
         """Return what the suggester takes for the best trial, if it has an opinion."""
-        choose = getattr(self.suggester, "best", None)
+        choose = getattr(self.suggester, "which_is_best", None)
         chosen = None if choose is None else choose(self.study)
         return None if chosen is None else chosen.number
 

@@ -17,6 +17,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+import torch
 from torch import Tensor
 
 from hyperhook import HyperhookError, Objective, Params, Prediction, StudyRecord, TrialRecord, TrialState
@@ -24,6 +25,7 @@ from hyperhook_plugins.gp.encoding import Encoding
 from hyperhook_plugins.gp.history import History, history_of
 from hyperhook_plugins.gp.learning import NUMERICAL, Learned, device_of, is_noisy, learn, own_settings
 from hyperhook_plugins.gp.sobol import Indices, sobol_indices
+from hyperhook_plugins.gp.warping import FENCE
 
 __all__ = ["Insight", "complete"]
 
@@ -97,12 +99,17 @@ class Insight:
         """Return Sobol's indices of the expected loss, ``D`` each, one for each parameter of the space.
 
         The points are uniform over the space, each parameter on its own scale. One below a choice makes no difference
-        where it is not active, so it counts by as much of the space as it is active in. Losses are standardised: by how
-        much a training diverged makes nothing important.
+        where it is not active, so it counts by as much of the space as it is active in. Losses beyond Tukey's outer
+        fence count as there: by how much a training diverged makes nothing important.
         """
+        surrogate, known = self.learned.surrogate, torch.tensor(self.history.losses, dtype=torch.float64)
+        lower, upper = torch.quantile(known / known.abs().max().clamp_min(1e-300), known.new_tensor([0.25, 0.75]))
+        fence = known.abs().max() * (upper + FENCE * (upper - lower)) if upper > lower else known.max()
+        bent = surrogate.scale.bent(surrogate.log_bend)
 
         def expected(units: Tensor) -> Tensor:
-            return self.learned.belief.mean(self._encoded(units))[:, 0].cpu()
+            mean = self.learned.belief.mean(self._encoded(units))[:, 0].cpu()
+            return surrogate.scale.losses(bent, surrogate.log_bend, mean, torch.zeros_like(mean))[0].clamp_max(fence)
 
         with own_settings():
             return sobol_indices(expected, len(self.encoding.space), self.encoding.snap)

@@ -4,7 +4,7 @@
 symbol  shape    meaning
 ======  =======  ======================================================================================================
 n                observations
-u       n        losses shifted and scaled: 0 is the lowest, 1 the median
+u       n        losses shifted and scaled: 0 is the lowest, 1 about the median
 c                the bend: far above the losses nothing bends, at 0.01 all but the best ones are seen as logarithms
 t       n        log(1 + u/c)
 z       n        t with mean 0 and deviation 1
@@ -47,7 +47,8 @@ class Scale:
         u: ``n``; those far above the others (three quartile ranges of log(1 + u) above its upper quartile) come down to
             there: how badly a training diverged tells nothing about the best ones.
         low: The lowest loss.
-        unit: The median's distance from it (the largest loss's where the median is the lowest); 0 for equal losses.
+        unit: How far the median lies above it, or the upper quartile above the lower one, whichever is more; the whole
+            range where most losses are equal, 0 where all are.
     """
 
     u: Tensor
@@ -60,7 +61,8 @@ class Scale:
         size = losses.abs().max().clamp_min(torch.finfo(losses.dtype).tiny)
         scaled = losses / size
         low = scaled.min()
-        unit = torch.quantile(scaled, 0.5) - low
+        first, middle, third = torch.quantile(scaled, scaled.new_tensor([0.25, 0.5, 0.75]))
+        unit = torch.maximum(middle - low, third - first)
         if not unit > 1e-12:
             unit = scaled.max() - low
         if not unit > 1e-12:

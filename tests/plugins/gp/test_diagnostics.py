@@ -51,11 +51,11 @@ def test_each_is_predicted_as_by_a_model_that_never_saw_it(noise: float) -> None
     record = study(25, noise)
     found = Insight.of(record, "cpu")
     assert found is not None
-    x, y = found.belief.x, found.belief.y
+    x, y = found.learned.belief.x, found.learned.belief.y
     for place, left_out in enumerate(diagnostics_of(found, record).left_out):
         others = torch.arange(len(x)) != place
-        mean, variance = Belief(found.belief.surrogate, x[others], y[:, others]).moments(x[place : place + 1])
-        std = (variance + found.belief.noise).sqrt()
+        mean, variance = Belief(found.learned.belief.surrogate, x[others], y[:, others]).moments(x[place : place + 1])
+        std = (variance + found.learned.belief.noise).sqrt()
         (expected,) = found.predictions(mean[:, 0], std)
         assert left_out.number == place
         assert left_out.value == pytest.approx(record.trials[place].value)

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from hyperhook import Choice, Float, HyperhookError, Int, Maximize, Params, Space, StudyRecord, TrialRecord, TrialState
-from hyperhook_plugins.gp import GP, search
+from hyperhook_plugins.gp import GP, learning, search
 
 SPACE = Space({"x": Float(0.0, 1.0), "n": Int(1, 300, log=True), "c": Choice(["a", "b"])})
 
@@ -36,7 +36,7 @@ def fails(*_: object) -> None:
 def test_a_failed_fit_falls_back_on_the_prior(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(search, "fit", fails)
+    monkeypatch.setattr(learning, "fit", fails)
     with caplog.at_level(logging.WARNING, logger="hyperhook"):
         (params,) = GP(device="cpu").suggest(study_of(), 1)
     SPACE.validate(params)
