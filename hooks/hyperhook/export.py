@@ -9,7 +9,8 @@ a trial's column
 trial                   its name in trackers, ``study-number``; the points have it, too, so that the tables join
 number                  counts the trials of the study from 0
 state                   ``COMPLETE``, ``PRUNED``, ``FAILED``, ``KILLED``, ``RUNNING`` or ``QUEUED``
-value, step, epoch      the objective's value in its own direction, and where it was logged
+value, stderr           the objective's value in its own direction, and its standard error where one was given
+step, epoch             where the value was logged
 started_time            UTC
 finished_time           UTC; empty while the trial runs
 duration_seconds        empty while the trial runs
@@ -92,6 +93,7 @@ def trial_table(home: Home, study: StudyRecord) -> Table:
         "number": int,
         "state": str,
         "value": float,
+        "stderr": float,
         "step": int,
         "epoch": int,
         "started_time": datetime,
@@ -183,6 +185,7 @@ def _facts(trial: TrialRecord) -> tuple[Cell, ...]:
         trial.number,
         str(trial.state),
         trial.value,
+        trial.stderr,
         trial.step,
         trial.epoch,
         datetime.fromtimestamp(trial.started_time, UTC),

@@ -228,8 +228,9 @@ class Decisions:
         """Choose the params of the next trials. The first answer holds.
 
         Args:
-            study: The study with all its trials; ``study.loss(trial)`` is a trial's value, less being better. Trials
-                that are RUNNING have params and no value: take them as pending.
+            study: The study with all its trials; ``study.loss(trial)`` is a trial's value, less being better, and
+                ``trial.stderr`` its standard error, where one was given. Trials that are RUNNING have params and no
+                value: take them as pending.
             count: How many to choose, 1 or more.
 
         Returns:

@@ -20,11 +20,15 @@ Reduce = Literal["best", "last"]
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """One value of a metric, with the step (0-based) and epoch at which it was logged."""
+    """One value of a metric, with the step (0-based) and epoch at which it was logged.
+
+    `stderr` is the value's standard error, in its unit, from 0; None where nobody gave one.
+    """
 
     value: float
     step: int | None = None
     epoch: int | None = None
+    stderr: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,19 +110,31 @@ class Curve:
     names: dict[str, None] = field(default_factory=dict)
     count: int = 0
     best: Point | None = None
-    last: Point | None = None
+    _last: tuple[float, int | None, int | None, float | None] | None = None
 
-    def add(self, metrics: Mapping[str, float], step: int | None, epoch: int | None) -> None:
-        """Take in the metrics of one call of `Trial.log`."""
+    @property
+    def last(self) -> Point | None:
+        """The last point, whatever its value; None before the first."""
+        return None if self._last is None else Point(*self._last)
+
+    def add(
+        self,
+        metrics: Mapping[str, float],
+        step: int | None,
+        epoch: int | None,
+        stderr: Mapping[str, float] | None = None,
+    ) -> None:
+        """Take in the metrics of one call of `Trial.log`, and their standard errors."""
         if not metrics.keys() <= self.names.keys():
             self.names.update(dict.fromkeys(metrics))
         value = None if self.objective is None else metrics.get(self.objective.metric)
         if self.objective is None or value is None:
             return
         self.count += 1
-        self.last = Point(value, step, epoch)
+        error = None if stderr is None else stderr.get(self.objective.metric)
+        self._last = value, step, epoch, error  # a point at each call would cost the caller more
         if math.isfinite(value) and (self.best is None or self.objective.is_better(value, self.best.value)):
-            self.best = self.last
+            self.best = Point(value, step, epoch, error)
 
     def reduced(self) -> Point:
         """Return the trial's value.
@@ -130,25 +146,31 @@ class Curve:
         if self.objective is None:
             raise ObjectiveError("the study has no objective; give it one: objective=hh.Maximize('val_acc')")
         metric = self.objective.metric
-        if self.last is None:
+        if (last := self.last) is None:
             logged = ", ".join(sorted(self.names)) or "nothing"
             raise ObjectiveError(
                 f"metric {metric!r} was never logged; logged so far: {logged}; "
                 "log it, or name one of these in the objective"
             )
-        point = self.best if self.objective.reduce == "best" else self.last
+        point = self.best if self.objective.reduce == "best" else last
         if point is None or not math.isfinite(point.value):
             where = "at its last point" if self.objective.reduce == "last" else f"at all of its {self.count} points"
             raise NotFiniteError(
-                f"metric {metric!r} was {self.last.value} {where} (last at step {self.last.step}); "
+                f"metric {metric!r} was {last.value} {where} (last at step {last.step}); "
                 "expected a finite number: the training diverged"
             )
         return point
 
     def point_of(self, value: float) -> Point:
-        """Return a value that the training function gave, at the step it stood at: the best point's if that has it."""
-        at = self.best if self.best is not None and self.best.value == value else self.last
-        return Point(value, at.step, at.epoch) if at else Point(value)
+        """Return a value that the training function gave, at the step it stood at: the point of the curve that has it.
+
+        Where neither the best nor the last point has it, it stands at the end of the curve, its error unknown.
+        """
+        last = self.last
+        for point in (self.best, last):
+            if point is not None and point.value == value:
+                return point
+        return Point(value, last.step, last.epoch) if last else Point(value)
 
 
 def as_value(value: object) -> float:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
 from types import MappingProxyType
 from typing import Literal
 
-from hyperhook.objective import Objective
+from hyperhook.objective import Objective, Point
 from hyperhook.parameters import Params
 from hyperhook.space import Space
 
@@ -54,6 +54,7 @@ class TrialRecord:
         error: Why the trial failed or was killed, in one line.
         started_time: When it started, in seconds since 1970 (UTC).
         finished_time: When it ended, likewise.
+        stderr: The standard error of `value`, in the same unit, from 0; None where nobody gave one.
     """
 
     id: str
@@ -67,11 +68,23 @@ class TrialRecord:
     error: str | None = None
     started_time: float = 0.0
     finished_time: float | None = None
+    stderr: float | None = None
 
     @property
     def name(self) -> str:
         """The name that trackers show: ``study-number``."""
         return f"{self.study}-{self.number}"
+
+    @property
+    def point(self) -> Point | None:
+        """The value with its standard error, and where it was logged; None while there is none."""
+        return None if self.value is None else Point(self.value, self.step, self.epoch, self.stderr)
+
+    def at(self, point: Point | None) -> TrialRecord:
+        """Return this trial with the value of a point, or with none."""
+        if point is None:
+            return replace(self, value=None, step=None, epoch=None, stderr=None)
+        return replace(self, value=point.value, step=point.step, epoch=point.epoch, stderr=point.stderr)
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Store"]
 
-SCHEMA = 1
+SCHEMA = 2
 _BUSY_TIMEOUT_SECONDS = 30
 
 
@@ -69,6 +69,7 @@ def _define_tables() -> _Tables:
         Column("started_time", Float, nullable=False),
         Column("finished_time", Float),
         Column("launch", String(64)),
+        Column("stderr", Float),
         UniqueConstraint("study", "number"),
         Index("trials_by_state", "study", "state"),
         Index("trials_by_launch", "launch"),
@@ -83,7 +84,7 @@ class Store:
         path: The SQLite file; made where it is missing.
 
     Raises:
-        StoreError: It cannot be opened, or is not a store of this version.
+        StoreError: It cannot be opened, is no store, or one of a newer version. An older one is brought up to date.
 
     Example:
         >>> Store(Path("hyperhook.db")).study_names()  # doctest: +SKIP
@@ -99,11 +100,13 @@ class Store:
             found = connection.execute(self._tables.meta.select()).scalar()
             if found is None:
                 connection.execute(self._tables.meta.insert().values(schema_version=SCHEMA))
-            elif found != SCHEMA:
+            elif found > SCHEMA:
                 raise StoreError(
-                    f"store {str(path)!r} has schema {found}, this hyperhook expects {SCHEMA}; "
+                    f"store {str(path)!r} has schema {found}, this hyperhook expects {SCHEMA} at the most; "
                     "use the version of hyperhook that wrote it, or another home"
                 )
+            elif found < SCHEMA:
+                _migrate(connection, self._tables)
         self.close = weakref.finalize(self, _close, _hold_open(path), os.getpid())
         """Let go of the database; a store that is used again after it is slower, and right."""
 
@@ -247,6 +250,7 @@ class Store:
             "step": point.step if point else None,
             "epoch": point.epoch if point else None,
             "error": error,
+            "stderr": point.stderr if point else None,
         }
         with self._transaction() as connection:
             where = (trials.c.id == trial_id) & (trials.c.state == TrialState.RUNNING.value)
@@ -266,7 +270,7 @@ class Store:
         """
         trials = self._tables.trials
         ends = [state.value for state in TrialState if state.is_finished]
-        blank = dict.fromkeys(("value", "step", "epoch", "error", "finished_time"))
+        blank = dict.fromkeys(("value", "step", "epoch", "error", "finished_time", "stderr"))
         with self._transaction() as connection:
             where = (trials.c.id == trial_id) & trials.c.state.in_(ends)
             again = trials.update().where(where).values(state=TrialState.RUNNING.value, **blank)
@@ -340,6 +344,19 @@ def _sqlite(path: Path) -> Engine:
     return engine
 
 
+def _migrate(connection: Connection, tables: _Tables) -> None:
+    """Bring an older store up to `SCHEMA`: whatever came since is a column that may be empty."""
+    from sqlalchemy import inspect
+
+    for table in (tables.studies, tables.trials):
+        there = {column["name"] for column in inspect(connection).get_columns(table.name)}
+        for column in table.columns:
+            if column.name not in there:
+                kind = column.type.compile(connection.dialect)
+                connection.exec_driver_sql(f"ALTER TABLE {table.name} ADD COLUMN {column.name} {kind}")
+    connection.execute(tables.meta.update().values(schema_version=SCHEMA))
+
+
 def _study(row: Row[Any]) -> StudyRecord:
     objective = None if row.metric is None else Objective(row.metric, row.direction, row.reduce)
     return StudyRecord(row.name, Space.from_json(json.loads(row.space)), objective, row.seed)
@@ -369,6 +386,7 @@ def _trial(row: Row[Any]) -> TrialRecord:
         error=row.error,
         started_time=row.started_time,
         finished_time=row.finished_time,
+        stderr=row.stderr,
     )
 
 

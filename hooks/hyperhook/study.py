@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from types import TracebackType
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, SupportsFloat
 
 from hyperhook.channel import Channel
 from hyperhook.errors import (
@@ -39,6 +39,7 @@ from hyperhook.records import StudyRecord, TrialRecord, TrialState
 from hyperhook.space import Space
 from hyperhook.tracker import Tracker
 from hyperhook.trial import Trial, running
+from hyperhook.values import as_stderr
 from hyperhook.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -159,7 +160,7 @@ class Study:
     def to_dataframe(self, *, points: bool = False) -> pandas.DataFrame:
         """Return the trials as a pandas DataFrame, one row each: what ``hyperhook export`` writes.
 
-        The columns are trial (its name), number, state, value, step, epoch, started_time, finished_time,
+        The columns are trial (its name), number, state, value, stderr, step, epoch, started_time, finished_time,
         duration_seconds, error, and ``param.<name>`` for each param, those that were logged later included.
 
         Args:
@@ -308,7 +309,13 @@ class Study:
         return handle
 
     def tell(
-        self, trial: Trial, value: object = None, *, state: TrialState | None = None, error: str | None = None
+        self,
+        trial: Trial,
+        value: object = None,
+        *,
+        state: TrialState | None = None,
+        error: str | None = None,
+        stderr: SupportsFloat | None = None,
     ) -> TrialRecord:
         """End a trial.
 
@@ -317,17 +324,21 @@ class Study:
             value: The objective's value, a finite number; by default what the trial logged, reduced.
             state: How it ended; by default PRUNED where a pruner asked it to stop, else COMPLETE.
             error: Why it failed, in one line.
+            stderr: The standard error of the value, in its unit, finite and from 0; by default what was logged with it.
 
         Returns:
             The trial as it ended.
 
         Raises:
             ObjectiveError: It completed, and there is no value. The trial stays RUNNING: tell again.
+            MetricError: `stderr` is no finite number from 0. The trial stays RUNNING, too.
             TrialStateError: It has ended already.
             StudyError: `state` is none that ends a trial.
         """
         if state is not None:
             state = _as_end(state)
+        if stderr is not None:
+            stderr = as_stderr("tell: stderr", stderr)
         if not trial.emits:
             trial.ended(replace(trial.record, state=state or TrialState.COMPLETE, error=error))
             return trial.record
@@ -339,6 +350,8 @@ class Study:
             trial.catch_up(event for event, _ in read(channel.journal.path))
         state = state or (TrialState.PRUNED if trial.stop_requested else TrialState.COMPLETE)
         point = self._point(trial, value, state)
+        if stderr is not None and point is not None:
+            point = replace(point, stderr=stderr)
         ended = self._workspace.end(trial.record, channel.journal, state, point, error)
         if ended is None:
             ended = self._workspace.store.trial(trial.id) or trial.record

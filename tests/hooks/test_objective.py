@@ -75,6 +75,16 @@ def test_a_returned_value_stands_where_the_curve_had_it_else_at_its_end() -> Non
     assert Curve(None).point_of(0.7) == Point(0.7)
 
 
+@pytest.mark.parametrize(("reduce", "stderr"), [("best", 0.02), ("last", None)])
+def test_a_point_carries_the_standard_error_it_was_logged_with(reduce: str, stderr: float | None) -> None:
+    made = Curve(hh.Maximize("m", reduce=reduce))  # type: ignore[arg-type]
+    made.add({"m": 0.9}, 0, None, {"m": 0.02, "noise": 7.0})
+    made.add({"m": 0.5}, 1, None, {"noise": 7.0})
+    assert made.reduced().stderr == stderr
+    assert made.point_of(0.9) == Point(0.9, 0, None, 0.02)
+    assert made.point_of(0.7).stderr is None
+
+
 @given(st.floats(allow_nan=False), st.floats(allow_nan=False))
 def test_less_loss_is_better_in_both_directions(one: float, other: float) -> None:
     assert hh.Maximize("m").is_better(one, other) == (one > other)

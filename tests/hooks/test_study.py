@@ -17,6 +17,7 @@ import pytest
 import hyperhook as hh
 from hyperhook.errors import (
     EmptyStudyError,
+    MetricError,
     NotFiniteError,
     ObjectiveError,
     PluginError,
@@ -91,6 +92,46 @@ def test_what_the_training_function_returns_wins(study: OpenStudy) -> None:
 
     made.run(train, trials=2)
     assert [(trial.value, trial.step) for trial in made.trials] == [(0.1, 5), (42.0, 8)]
+
+
+def test_the_value_carries_the_standard_error_it_was_logged_with(study: OpenStudy, home: Path) -> None:
+    recorder = RecordingPlugin()
+    made = study(plugins=[recorder])
+
+    def train(trial: hh.Trial) -> None:
+        for loss, stderr in [(0.5, 0.04), (0.25, 0.02), (0.75, None)]:
+            trial.log({"loss": loss}, stderr=stderr)
+
+    made.run(train, trials=1)
+    (trial,) = made.trials
+    assert trial.point == hh.Point(0.25, 1, None, 0.02)
+    assert recorder.calls[-2].arguments["trial"] == study().trials[0] == trial
+    ended = journal(made, trial, home)[-1]
+    assert isinstance(ended, TrialFinished)
+    assert ended.stderr == 0.02
+
+
+def test_a_standard_error_may_be_told(study: OpenStudy) -> None:
+    made = study()
+    assert made.tell(made.ask(), 0.5, stderr=0.1).point == hh.Point(0.5, stderr=0.1)
+    trial = made.ask()
+    trial.log({"loss": 0.25}, step=3, stderr=0.2)
+    for stderr in (-1, float("nan"), float("inf"), "0.1", True, [0.1]):
+        with pytest.raises(MetricError, match="tell: stderr: expected a finite number from 0, got"):
+            made.tell(trial, stderr=stderr)  # type: ignore[arg-type]
+    assert not trial.record.state.is_finished
+    assert made.tell(trial, stderr=0).point == hh.Point(0.25, 3, stderr=0.0)
+
+
+def test_a_trial_that_goes_on_passes_over_the_standard_errors_of_what_it_had_logged(study: OpenStudy) -> None:
+    made = study()
+    trial = made.ask()
+    trial.log({"loss": 0.5}, step=3, stderr=0.1)
+    made.tell(trial)
+    again = made.resume(0)
+    assert again.record.stderr is None
+    again.log({"loss": 0.25, "other": 1.0}, step=3, stderr=0.7)
+    assert made.tell(again).point == hh.Point(0.5, 3, stderr=0.1)
 
 
 def test_a_study_without_an_objective_records_runs(study: OpenStudy) -> None:
