@@ -9,11 +9,9 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Literal, SupportsFloat
 
-from hyperhook.channel import Channel
 from hyperhook.errors import (
     EmptyStudyError,
     NotFiniteError,
@@ -22,15 +20,14 @@ from hyperhook.errors import (
     SpaceError,
     StoreError,
     StudyError,
-    TrialStateError,
 )
 from hyperhook.events import StudyFinished, StudyStarted, text
 from hyperhook.executor import ThisProcess
 from hyperhook.export import point_table, to_dataframe, trial_table
 from hyperhook.home import Home
-from hyperhook.journal import Journal, read
+from hyperhook.live import LiveTrials
 from hyperhook.manager import Manager, load_plugin, load_trackers
-from hyperhook.objective import Objective, Point, as_value
+from hyperhook.objective import Objective
 from hyperhook.outlet import Outlet
 from hyperhook.parameters import Parameter, Params, plain
 from hyperhook.progress import Progress
@@ -115,7 +112,7 @@ class Study:
         self._record = self._workspace.store.open_study(name, space, objective, seed)
         self._outlet = Outlet(self._workspace.home, name, loaded, inline=delivery == "inline")
         self._launch = Launch(name, self._workspace.home.launches)
-        self._channels: dict[str, Channel] = {}
+        self._live = LiveTrials(self._record, self._workspace, self._manager, self._outlet)
         self._begun = False
         self._pid = os.getpid()
 
@@ -245,15 +242,10 @@ class Study:
         if budget is not None and _used(study) >= budget:
             if not self._reap() or _used(study := self.record()) >= budget:
                 return None
-        begun = self._workspace.begin(
-            self.name, self._suggest(study), self._outlet.trackers, budget=budget, launch=self._launch.mark()
-        )
-        if begun is None:
-            return None
-        self._launch.count()
-        handle = self._handle(*begun)
-        self._manager.events.trial_started(trial=handle.record)
-        return self._opened(handle)
+        trial = self._live.begin(self._suggest(study), budget=budget, launch=self._launch.mark())
+        if trial is not None:
+            self._launch.count()
+        return trial
 
     def resume(self, trial: int | str, *, fork: bool = False) -> Trial:
         """Go on with a trial that ended: in the same run of every tracker.
@@ -280,33 +272,11 @@ class Study:
         if found is None:
             raise StudyError(f"resume: study {self.name!r} has no trial {trial!r}; it has {len(self.trials)} trials")
         self._begin()
-        if fork:
-            forked = self._workspace.begin(self.name, found.params, self._outlet.trackers)
-            assert forked is not None  # only a budget refuses
-            handle = self._handle(*forked)
-            self._manager.events.trial_started(trial=handle.record)
-            self._opened(handle).log_tags({"parent": found.name})
-            return handle
-        resumed = self._workspace.resume(found, self._outlet.trackers)
-        if resumed is None:
-            raise TrialStateError(f"resume: trial {found.name!r} is running; wait for its end, or use fork=True")
-        handle = self._handle(*resumed)
-        handle.go_on(event for event, _ in read(self._workspace.journal_path(found.id)))
-        self._manager.events.trial_resumed(trial=handle.record)
-        return self._opened(handle)
-
-    def _handle(self, trial: TrialRecord, journal: Journal) -> Trial:
-        """Return the live handle of a trial that was begun or resumed here."""
-        inline = self._outlet.open(trial.id)
-        channel = Channel(journal, self._manager, partial(self._workspace.store.study, self.name), inline)
-        self._channels[trial.id] = channel
-        return Trial(trial, channel, objective=self.objective)
-
-    def _opened(self, handle: Trial) -> Trial:
-        """Let trackers and plugins see a handle before anybody uses it."""
-        self._channels[handle.id].deliver()
-        self._manager.events.trial_opened(trial=handle)
-        return handle
+        if not fork:
+            return self._live.resume(found)
+        forked = self._live.begin(found.params, tags={"parent": found.name})
+        assert forked is not None  # only a budget refuses
+        return forked
 
     def tell(
         self,
@@ -342,24 +312,7 @@ class Study:
         if not trial.emits:
             trial.ended(replace(trial.record, state=state or TrialState.COMPLETE, error=error))
             return trial.record
-        channel = self._channels.get(trial.id)
-        if trial.record.state.is_finished or channel is None:
-            raise TrialStateError(f"tell: trial {trial.record.name!r} has ended already, as {trial.record.state}")
-        trial.flush()
-        if channel.journal.grew_elsewhere:
-            trial.catch_up(event for event, _ in read(channel.journal.path))
-        state = state or (TrialState.PRUNED if trial.stop_requested else TrialState.COMPLETE)
-        point = self._point(trial, value, state)
-        if stderr is not None and point is not None:
-            point = replace(point, stderr=stderr)
-        ended = self._workspace.end(trial.record, channel.journal, state, point, error)
-        if ended is None:
-            ended = self._workspace.store.trial(trial.id) or trial.record
-            log.warning("trial %s had been ended as %s elsewhere; this ending does not count", ended.name, ended.state)
-        trial.ended(ended)
-        self._manager.events.trial_finished(trial=ended)
-        self._channels.pop(trial.id).close()
-        return ended
+        return self._live.end(trial, value, state, error, stderr)
 
     def attempt(self, trial: Trial, train: Callable[[Trial], object]) -> TrialRecord:
         """Run the training function on a trial and tell how it ended: what executors build on.
@@ -479,21 +432,6 @@ class Study:
         except SpaceError as error:
             raise SpaceError(f"a suggester answered outside the space: {error}") from None
         return {name: plain(value) for name, value in answers[0].items()}
-
-    def _point(self, trial: Trial, value: object, state: TrialState) -> Point | None:
-        """Return the value that a trial ends with, and where it stood."""
-        if state in (TrialState.FAILED, TrialState.KILLED):
-            return None
-        if value is not None:
-            return trial.curve.point_of(as_value(value))
-        if self.objective is None:
-            return None
-        try:
-            return trial.curve.reduced()
-        except ObjectiveError:
-            if state is TrialState.PRUNED:
-                return None
-            raise
 
     @contextmanager
     def _ending(self, trial: Trial) -> Iterator[None]:
