@@ -15,6 +15,7 @@ from typing import Any, Self, TypeAlias
 
 import msgspec
 
+from hyperhook.constraint import Constraint
 from hyperhook.errors import JournalError
 from hyperhook.objective import Direction, Objective, Point, Reduce
 from hyperhook.parameters import Scalar
@@ -60,6 +61,7 @@ class _StudyEvent(_Event, frozen=True, kw_only=True):
     direction: Direction = "minimize"
     reduce: Reduce = "best"
     seed: int | None = None
+    constraints: tuple[Constraint, ...] = ()
 
     @classmethod
     def of(cls, study: StudyRecord) -> Self:
@@ -73,12 +75,13 @@ class _StudyEvent(_Event, frozen=True, kw_only=True):
             direction=objective.direction if objective else "minimize",
             reduce=objective.reduce if objective else "best",
             seed=study.seed,
+            constraints=study.constraints,
         )
 
     def record(self) -> StudyRecord:
         """Return the study, without its trials."""
         objective = None if self.metric is None else Objective(self.metric, self.direction, self.reduce)
-        return StudyRecord(self.study, Space.from_json(self.space), objective, self.seed)
+        return StudyRecord(self.study, Space.from_json(self.space), objective, self.seed, constraints=self.constraints)
 
 
 class StudyStarted(_StudyEvent, frozen=True, kw_only=True, tag="study_started"):
@@ -195,6 +198,7 @@ class TrialFinished(_Event, frozen=True, kw_only=True, tag="trial_finished"):
     epoch: int | None = None
     error: str | None = None
     stderr: float | None = None
+    metrics: dict[str, float] = {}
 
     @classmethod
     def of(cls, trial: TrialRecord) -> TrialFinished:
@@ -207,12 +211,13 @@ class TrialFinished(_Event, frozen=True, kw_only=True, tag="trial_finished"):
             epoch=trial.epoch,
             error=trial.error,
             stderr=trial.stderr,
+            metrics=dict(trial.metrics),
         )
 
     @property
     def point(self) -> Point | None:
-        """The value with its standard error, and where it was logged; None where the trial has none."""
-        return None if self.value is None else Point(self.value, self.step, self.epoch, self.stderr)
+        """The value with its standard error, where it was logged, and the metrics there; None where there is none."""
+        return None if self.value is None else Point(self.value, self.step, self.epoch, self.stderr, self.metrics)
 
 
 Event: TypeAlias = (

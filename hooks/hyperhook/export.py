@@ -15,6 +15,8 @@ started_time            UTC
 finished_time           UTC; empty while the trial runs
 duration_seconds        empty while the trial runs
 error                   why it failed or was killed
+metric.<name>           of a study with constraints: the metric of a constraint, where the value is from
+feasible                of a study with constraints: whether the trial meets them all; empty where it has no value
 param.<name>            a param, those that were logged later included; empty where the trial has none of that name
 ======================  ==========================================================================================
 
@@ -88,7 +90,7 @@ def trial_table(home: Home, study: StudyRecord) -> Table:
     params = [{**trial.params, **_logged_params(home, trial)} for trial in study.trials]
     names = list(dict.fromkeys(name for known in params for name in known))
     kinds = {name: _kind([known[name] for known in params if name in known]) for name in names}
-    columns = {
+    columns: dict[str, type] = {
         "trial": str,
         "number": int,
         "state": str,
@@ -100,9 +102,11 @@ def trial_table(home: Home, study: StudyRecord) -> Table:
         "finished_time": datetime,
         "duration_seconds": float,
         "error": str,
+        **{f"metric.{name}": float for name in study.watched},
+        **({"feasible": bool} if study.constraints else {}),
     }
     rows = [
-        (*_facts(trial), *(known.get(name) for name in names))
+        (*_facts(trial), *_judged(study, trial), *(known.get(name) for name in names))
         for trial, known in zip(study.trials, params, strict=True)
     ]
     return Table({**columns, **{f"param.{name}": kind for name, kind in kinds.items()}}, rows)
@@ -193,6 +197,14 @@ def _facts(trial: TrialRecord) -> tuple[Cell, ...]:
         None if finished is None else finished - trial.started_time,
         trial.error,
     )
+
+
+def _judged(study: StudyRecord, trial: TrialRecord) -> Iterator[Cell]:
+    """Yield what a trial came to beside its value."""
+    for name in study.watched:
+        yield trial.metrics.get(name)
+    if study.constraints:
+        yield None if trial.value is None else study.is_feasible(trial)
 
 
 def _logged_params(home: Home, trial: TrialRecord) -> dict[str, Scalar]:

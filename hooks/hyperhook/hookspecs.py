@@ -230,7 +230,8 @@ class Decisions:
         Args:
             study: The study with all its trials; ``study.loss(trial)`` is a trial's value, less being better, and
                 ``trial.stderr`` its standard error, where one was given. Trials that are RUNNING have params and no
-                value: take them as pending.
+                value: take them as pending. Where there are ``study.constraints``, ``trial.metrics`` has their metrics,
+                and ``study.is_feasible(trial)`` tells whether they are met.
             count: How many to choose, 1 or more.
 
         Returns:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 
 from hyperhook.channel import Channel
-from hyperhook.errors import ObjectiveError, TrialStateError
+from hyperhook.errors import TrialStateError
 from hyperhook.journal import Journal, read
 from hyperhook.manager import Manager
-from hyperhook.objective import Point, as_value
+from hyperhook.objective import Point
 from hyperhook.outlet import Outlet
 from hyperhook.parameters import Params
 from hyperhook.records import StudyRecord, TrialRecord, TrialState
@@ -123,7 +124,7 @@ class LiveTrials:
         inline = self._outlet.open(trial.id)
         channel = Channel(journal, self._manager, partial(self._workspace.store.study, self._study.name), inline)
         self._channels[trial.id] = channel
-        return Trial(trial, channel, objective=self._study.objective)
+        return Trial(trial, channel, objective=self._study.objective, watched=self._study.watched)
 
     def _open(self, handle: Trial) -> None:
         """Let trackers and plugins see a handle before anybody uses it."""
@@ -134,13 +135,10 @@ class LiveTrials:
         """Return the value that a trial ends with, and where it stood."""
         if state in (TrialState.FAILED, TrialState.KILLED):
             return None
-        if value is not None:
-            return trial.curve.point_of(as_value(value))
-        if self._study.objective is None:
+        curve = trial.curve
+        if state is TrialState.PRUNED:
+            point = curve.so_far if value is None else curve.told(value)
+            return point if point is not None and math.isfinite(point.value) else None
+        if value is None and self._study.objective is None:
             return None
-        try:
-            return trial.curve.reduced()
-        except ObjectiveError:
-            if state is TrialState.PRUNED:
-                return None
-            raise
+        return curve.check(curve.reduced() if value is None else curve.told(value), value)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from hyperhook.forwarder import Pending
 from hyperhook.hookspecs import hookimpl
-from hyperhook.objective import Objective
-from hyperhook.records import StudyRecord, TrialRecord, TrialState
+from hyperhook.records import StudyRecord, TrialRecord
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -30,7 +30,7 @@ class Progress:
     """
 
     def __init__(self, study: StudyRecord, budget: int) -> None:
-        self._objective: Objective | None = study.objective
+        self._study = replace(study, trials=())
         self._budget = budget
         self._done = sum(trial.state.ended_by_itself for trial in study.trials)
         self._left_at_start = budget - self._done
@@ -79,22 +79,24 @@ class Progress:
             self._bar.update(self._bar.task_ids[0], completed=self._done, description=self._summary())
 
     def _take(self, trial: TrialRecord) -> None:
-        if trial.value is None or self._objective is None or trial.state is not TrialState.COMPLETE:
-            return
-        if self._best is None or self._best.value is None or self._objective.is_better(trial.value, self._best.value):
-            self._best = trial
+        rivals = (trial,) if self._best is None else (self._best, trial)
+        self._best = replace(self._study, trials=rivals).best
 
     def _line(self, trial: TrialRecord) -> str:
         seconds = (trial.finished_time or trial.started_time) - trial.started_time
         what = f"{trial.state.lower():<8} {format_seconds(seconds):>6}"
-        if trial.value is not None and self._objective is not None:
-            what += f"  {self._objective.metric} {trial.value:.6g}"
+        if trial.value is not None and self._study.objective is not None:
+            what += f"  {self._study.objective.metric} {trial.value:.6g}"
             what += "" if trial.step is None else f" at step {trial.step}"
+            what += "".join(f", {name} {value:.6g}" for name, value in trial.metrics.items())
         what += f"  {trial.error}" if trial.error else f"  {format_params(trial)}"
         return f"[{self._done}/{self._budget}] {trial.name} {what}  | {self._summary()}"
 
     def _summary(self) -> str:
-        best = "no value yet" if self._best is None else f"best {self._best.value:.6g} (trial {self._best.number})"
+        best = "no value yet"
+        if self._best is not None:
+            but = "" if self._study.is_feasible(self._best) else ", infeasible"
+            best = f"best {self._best.value:.6g} (trial {self._best.number}{but})"
         done = self._left_at_start - (self._budget - self._done)
         if done <= 0 or self._done >= self._budget:
             return best

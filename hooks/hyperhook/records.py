@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
 from types import MappingProxyType
 from typing import Literal
 
+from hyperhook.constraint import Constraint
 from hyperhook.objective import Objective, Point
 from hyperhook.parameters import Params
 from hyperhook.space import Space
@@ -55,6 +58,7 @@ class TrialRecord:
         started_time: When it started, in seconds since 1970 (UTC).
         finished_time: When it ended, likewise.
         stderr: The standard error of `value`, in the same unit, from 0; None where nobody gave one.
+        metrics: The values of the constraints' metrics, where `value` was: logged at the same step, else logged last.
     """
 
     id: str
@@ -69,6 +73,7 @@ class TrialRecord:
     started_time: float = 0.0
     finished_time: float | None = None
     stderr: float | None = None
+    metrics: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -77,14 +82,21 @@ class TrialRecord:
 
     @property
     def point(self) -> Point | None:
-        """The value with its standard error, and where it was logged; None while there is none."""
-        return None if self.value is None else Point(self.value, self.step, self.epoch, self.stderr)
+        """The value with its standard error, where it was logged, and the metrics there; None while there is none."""
+        return None if self.value is None else Point(self.value, self.step, self.epoch, self.stderr, self.metrics)
 
     def at(self, point: Point | None) -> TrialRecord:
         """Return this trial with the value of a point, or with none."""
         if point is None:
-            return replace(self, value=None, step=None, epoch=None, stderr=None)
-        return replace(self, value=point.value, step=point.step, epoch=point.epoch, stderr=point.stderr)
+            return replace(self, value=None, step=None, epoch=None, stderr=None, metrics={})
+        return replace(
+            self,
+            value=point.value,
+            step=point.step,
+            epoch=point.epoch,
+            stderr=point.stderr,
+            metrics=point.metrics,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +109,7 @@ class StudyRecord:
         objective: What is searched for; None for a mere group of runs.
         seed: Seed of the search; None for a different search every time.
         trials: Every trial so far, by number, running ones included.
+        constraints: What a trial must come to, to count as feasible.
     """
 
     name: str
@@ -104,6 +117,12 @@ class StudyRecord:
     objective: Objective | None = None
     seed: int | None = None
     trials: tuple[TrialRecord, ...] = ()
+    constraints: tuple[Constraint, ...] = ()
+
+    @property
+    def watched(self) -> tuple[str, ...]:
+        """The metrics that a trial is judged by beside its value: each COMPLETE trial has them in its `metrics`."""
+        return tuple(dict.fromkeys(constraint.metric for constraint in self.constraints))
 
     def loss(self, trial: TrialRecord) -> float | None:
         """Return a trial's value so that less is better; None where it has none."""
@@ -111,11 +130,28 @@ class StudyRecord:
             return None
         return self.objective.loss(trial.value)
 
+    def is_feasible(self, trial: TrialRecord) -> bool:
+        """Tell whether a trial has the metric of each constraint, and meets them all."""
+        metrics = trial.metrics
+        return all(c.metric in metrics and c.violation(metrics[c.metric]) <= 0 for c in self.constraints)
+
+    def excess(self, trial: TrialRecord) -> float:
+        """Return how far a trial is from meeting the constraints: 0 where it meets them all.
+
+        What it is outside of each bound, as a part of that bound, is added up (`Constraint.excess`); a metric that it
+        lacks makes this infinite.
+        """
+        metrics = trial.metrics
+        return sum((c.excess(metrics[c.metric]) if c.metric in metrics else math.inf for c in self.constraints), 0.0)
+
     @property
     def best(self) -> TrialRecord | None:
-        """The COMPLETE trial with the best value, the earliest if several are equal; None where there is none."""
-        complete = [t for t in self.trials if t.state is TrialState.COMPLETE and self.loss(t) is not None]
-        return min(complete, key=lambda trial: self.loss(trial) or 0.0, default=None)
+        """The feasible COMPLETE trial with the best value, the earliest if several are equal; None where there is none.
+
+        Where COMPLETE trials have values and none is feasible: the one that is closest to it, by `excess`.
+        """
+        valued = [t for t in self.trials if t.state is TrialState.COMPLETE and self.loss(t) is not None]
+        return min(valued, key=lambda t: (not self.is_feasible(t), self.excess(t), self.loss(t) or 0.0), default=None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,11 +12,12 @@ import time
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hyperhook.errors import StoreError, StudyError, StudyMismatchError
+from hyperhook.constraint import Constraint
+from hyperhook.errors import ObjectiveError, StoreError, StudyError, StudyMismatchError
 from hyperhook.objective import Objective, Point
 from hyperhook.parameters import Params
 from hyperhook.records import StudyRecord, TrialRecord, TrialState
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Store"]
 
-SCHEMA = 2
+SCHEMA = 3
 _BUSY_TIMEOUT_SECONDS = 30
 
 
@@ -53,6 +54,7 @@ def _define_tables() -> _Tables:
         Column("reduce", String(16)),
         Column("seed", Integer),
         Column("created_time", Float, nullable=False),
+        Column("constraints", Text),
     )
     trials = Table(
         "trials",
@@ -70,6 +72,7 @@ def _define_tables() -> _Tables:
         Column("finished_time", Float),
         Column("launch", String(64)),
         Column("stderr", Float),
+        Column("metrics", Text),
         UniqueConstraint("study", "number"),
         Index("trials_by_state", "study", "state"),
         Index("trials_by_launch", "launch"),
@@ -126,29 +129,41 @@ class Store:
             ) from error
 
     def open_study(
-        self, name: str, space: Space | None = None, objective: Objective | None = None, seed: int | None = None
+        self,
+        name: str,
+        space: Space | None = None,
+        objective: Objective | None = None,
+        seed: int | None = None,
+        *,
+        constraints: tuple[Constraint, ...] | None = None,
     ) -> StudyRecord:
         """Create a study, or go on with the one of that name.
 
-        A study that has no value yet takes over a new objective, so that a misspelled metric can be mended.
+        A study that has no value yet takes over a new objective and new constraints, so that a misspelled metric can be
+        mended.
 
         Args:
             name: Name of the study.
             space: What may vary; None takes over the stored one, or is empty in a new study.
             objective: What to search for; None takes over the stored one, or is none in a new study.
             seed: Seed of the search; None takes over the stored one.
+            constraints: What a trial must come to; None takes over the stored ones, or is none in a new study.
 
         Returns:
             The study without its trials.
 
         Raises:
-            StudyMismatchError: The study exists with another space or objective.
+            StudyMismatchError: The study exists with another space or objective, or with other constraints.
+            ObjectiveError: There are constraints and no objective.
         """
         studies = self._tables.studies
         with self._transaction() as connection:
             row = connection.execute(studies.select().where(studies.c.name == name)).one_or_none()
             if row is None:
-                made = StudyRecord(name, Space({}) if space is None else space, objective, seed)
+                made = StudyRecord(
+                    name, Space({}) if space is None else space, objective, seed, constraints=constraints or ()
+                )
+                _check_goals(made)
                 connection.execute(studies.insert().values(name=name, created_time=time.time(), **_study_values(made)))
                 return made
             found = _study(row)
@@ -159,12 +174,20 @@ class Store:
                     f"study {name!r} exists with the objective {found.objective}, got {objective}; "
                     "give this search another name"
                 )
+            if constraints is not None and set(constraints) != set(found.constraints):
+                if self._has_values(connection, name):
+                    raise StudyMismatchError(
+                        f"study {name!r} exists with the constraints {_listed(found.constraints)}, "
+                        f"got {_listed(constraints)}; give this search another name"
+                    )
             merged = StudyRecord(
                 name,
                 found.space if space is None else space,
                 found.objective if objective is None else objective,
                 found.seed if seed is None else seed,
+                constraints=found.constraints if constraints is None else constraints,
             )
+            _check_goals(merged)
             connection.execute(studies.update().where(studies.c.name == name).values(**_study_values(merged)))
             return merged
 
@@ -186,8 +209,7 @@ class Store:
                 names = [n for (n,) in connection.execute(studies.select().with_only_columns(studies.c.name))]
                 raise StudyError(f"there is no study {name!r} here; there are: {', '.join(sorted(names)) or 'none'}")
             rows = connection.execute(trials.select().where(trials.c.study == name).order_by(trials.c.number))
-            found = _study(row)
-            return StudyRecord(found.name, found.space, found.objective, found.seed, tuple(map(_trial, rows)))
+            return replace(_study(row), trials=tuple(map(_trial, rows)))
 
     def study_names(self) -> list[str]:
         """Return the names of all studies, the oldest first."""
@@ -251,6 +273,7 @@ class Store:
             "epoch": point.epoch if point else None,
             "error": error,
             "stderr": point.stderr if point else None,
+            "metrics": json.dumps(dict(point.metrics)) if point and point.metrics else None,
         }
         with self._transaction() as connection:
             where = (trials.c.id == trial_id) & (trials.c.state == TrialState.RUNNING.value)
@@ -270,7 +293,7 @@ class Store:
         """
         trials = self._tables.trials
         ends = [state.value for state in TrialState if state.is_finished]
-        blank = dict.fromkeys(("value", "step", "epoch", "error", "finished_time", "stderr"))
+        blank = dict.fromkeys(("value", "step", "epoch", "error", "finished_time", "stderr", "metrics"))
         with self._transaction() as connection:
             where = (trials.c.id == trial_id) & trials.c.state.in_(ends)
             again = trials.update().where(where).values(state=TrialState.RUNNING.value, **blank)
@@ -359,7 +382,8 @@ def _migrate(connection: Connection, tables: _Tables) -> None:
 
 def _study(row: Row[Any]) -> StudyRecord:
     objective = None if row.metric is None else Objective(row.metric, row.direction, row.reduce)
-    return StudyRecord(row.name, Space.from_json(json.loads(row.space)), objective, row.seed)
+    constraints = tuple(Constraint(*found) for found in json.loads(row.constraints or "[]"))
+    return StudyRecord(row.name, Space.from_json(json.loads(row.space)), objective, row.seed, constraints=constraints)
 
 
 def _study_values(study: StudyRecord) -> dict[str, object]:
@@ -370,7 +394,20 @@ def _study_values(study: StudyRecord) -> dict[str, object]:
         "direction": objective.direction if objective else None,
         "reduce": objective.reduce if objective else None,
         "seed": study.seed,
+        "constraints": json.dumps([astuple(c) for c in study.constraints]) if study.constraints else None,
     }
+
+
+def _check_goals(study: StudyRecord) -> None:
+    if study.constraints and study.objective is None:
+        raise ObjectiveError(
+            f"study {study.name!r} has the constraints {_listed(study.constraints)} and no objective; "
+            "give it one to search for: objective=hh.Maximize('val_acc')"
+        )
+
+
+def _listed(constraints: tuple[Constraint, ...]) -> str:
+    return ", ".join(map(str, constraints)) or "none"
 
 
 def _trial(row: Row[Any]) -> TrialRecord:
@@ -387,6 +424,7 @@ def _trial(row: Row[Any]) -> TrialRecord:
         started_time=row.started_time,
         finished_time=row.finished_time,
         stderr=row.stderr,
+        metrics=json.loads(row.metrics) if row.metrics else {},
     )
 
 

@@ -12,6 +12,7 @@ from dataclasses import replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Literal, SupportsFloat
 
+from hyperhook.constraint import Constraint, Relation, as_constraints
 from hyperhook.errors import (
     EmptyStudyError,
     NotFiniteError,
@@ -59,12 +60,16 @@ class Study:
         trackers: Names or instances of what mirrors the runs, such as ``["tensorboard", "mlflow", "wandb"]``.
         home: Directory of the store and the journals; by default ``HYPERHOOK_HOME``, else ``./.hyperhook``.
         delivery: ``"forwarder"`` drives trackers in a process of their own, ``"inline"`` in this one.
+        constraints: What a trial must come to: metrics, each with ``"<="`` or ``">="`` and a bound in its unit, as in
+            ``{"latency_ms": ("<=", 20)}``; without it those of the study of this name. A trial that completes must have
+            logged these metrics, or returned them; `best` is the best of those that meet all constraints.
         seed: Seed of the search; without it that of the study of this name, or else every search differs.
         flush_timeout_seconds: How long the end of a run waits for delivery, in seconds.
         max_consecutive_failures: `run` stops when this many trials in a row failed.
 
     Raises:
-        StudyMismatchError: The study exists with another space or objective.
+        StudyMismatchError: The study exists with another space or objective, or with other constraints.
+        ObjectiveError: The objective or a constraint cannot be, or there are constraints and no objective.
         SpaceError: The space cannot be.
         PluginError: A plugin or a tracker cannot be used.
         StoreError: The home or its store cannot be used.
@@ -85,6 +90,7 @@ class Study:
         *,
         plugins: Sequence[str | object] = (),
         trackers: Sequence[str | Tracker] = (),
+        constraints: Mapping[str, tuple[Relation, float]] | None = None,
         home: str | os.PathLike[str] | None = None,
         delivery: Literal["forwarder", "inline"] = "forwarder",
         seed: int | None = None,
@@ -102,6 +108,7 @@ class Study:
         if not isinstance(flush_timeout_seconds, int | float) or not flush_timeout_seconds >= 0:
             raise StudyError(f"flush_timeout_seconds: expected a number from 0, got {flush_timeout_seconds!r}")
         space = space if space is None or isinstance(space, Space) else Space(space)
+        bounds = None if constraints is None else as_constraints(constraints)
         seed = _as_seed(seed)
         self.name = name
         self.flush_timeout_seconds = flush_timeout_seconds
@@ -109,7 +116,7 @@ class Study:
         self._manager = Manager(plugins, [ThisProcess(), load_plugin("random")])
         loaded = load_trackers(trackers)
         self._workspace = Workspace(Home(home))
-        self._record = self._workspace.store.open_study(name, space, objective, seed)
+        self._record = self._workspace.store.open_study(name, space, objective, seed, constraints=bounds)
         self._outlet = Outlet(self._workspace.home, name, loaded, inline=delivery == "inline")
         self._launch = Launch(name, self._workspace.home.launches)
         self._live = LiveTrials(self._record, self._workspace, self._manager, self._outlet)
@@ -130,13 +137,21 @@ class Study:
         return self._record.objective
 
     @property
+    def constraints(self) -> tuple[Constraint, ...]:
+        """What a trial must come to, to count as feasible."""
+        return self._record.constraints
+
+    @property
     def trials(self) -> tuple[TrialRecord, ...]:
         """All trials so far, by number."""
         return self.record().trials
 
     @property
     def best(self) -> TrialRecord:
-        """The COMPLETE trial with the best value; the earliest, if several are equal.
+        """The feasible COMPLETE trial with the best value; the earliest, if several are equal.
+
+        Where no trial meets all constraints, it is the one that is closest to it, and a warning says so; see
+        `StudyRecord.excess`.
 
         Raises:
             EmptyStudyError: The study has no objective, or no trial has completed with a value.
@@ -148,6 +163,8 @@ class Study:
             raise EmptyStudyError(
                 f"study {self.name!r} has no trial with a value yet ({len(record.trials)} trials); run it first"
             )
+        if not record.is_feasible(record.best):
+            log.warning("no trial of study %s meets all constraints; %s is the closest", self.name, record.best.name)
         return record.best
 
     def record(self) -> StudyRecord:
@@ -176,7 +193,8 @@ class Study:
         """Run trials until the study has this many that ended by themselves, those of earlier runs included.
 
         Args:
-            train: Takes a `Trial`; what it returns, if anything, is the trial's value.
+            train: Takes a `Trial`; what it returns, if anything, is the trial's value: a number, or where more counts
+                than one a mapping, as in ``{"val_acc": 0.9, "latency_ms": 12}``, of which other names are passed over.
             trials: The study's budget: COMPLETE, PRUNED and FAILED trials together.
             progress: Show progress on standard error.
 
@@ -291,7 +309,8 @@ class Study:
 
         Args:
             trial: A trial of this study that is RUNNING.
-            value: The objective's value, a finite number; by default what the trial logged, reduced.
+            value: The objective's value, a finite number, or values by their metrics; by default, and for what a
+                mapping lacks, what the trial logged, reduced.
             state: How it ended; by default PRUNED where a pruner asked it to stop, else COMPLETE.
             error: Why it failed, in one line.
             stderr: The standard error of the value, in its unit, finite and from 0; by default what was logged with it.
@@ -300,7 +319,8 @@ class Study:
             The trial as it ended.
 
         Raises:
-            ObjectiveError: It completed, and there is no value. The trial stays RUNNING: tell again.
+            ObjectiveError: It completed, and there is no value, or none of a constraint's metric. The trial stays
+                RUNNING: tell again.
             MetricError: `stderr` is no finite number from 0. The trial stays RUNNING, too.
             TrialStateError: It has ended already.
             StudyError: `state` is none that ends a trial.

@@ -13,10 +13,11 @@ from dataclasses import dataclass
 from typing import Any, SupportsFloat
 
 from hyperhook.artifacts import ArtifactLog
+from hyperhook.curve import Curve
 from hyperhook.description import DescriptionLog
 from hyperhook.errors import MetricError, TrialStateError
 from hyperhook.events import DatasetLogged, Event, MetricsLogged, ParamsLogged, StopRequested, finite
-from hyperhook.objective import Curve, Objective
+from hyperhook.objective import Objective
 from hyperhook.parameters import Scalar
 from hyperhook.records import TrialRecord
 from hyperhook.sink import Sink
@@ -65,6 +66,7 @@ class Trial(ArtifactLog, DescriptionLog):
         record: The trial as it started.
         sink: Where its events go.
         objective: What its curve is reduced by.
+        watched: The metrics that it is judged by beside that.
         emits: False for a rank of a distributed run that must stay silent: it has the params, and logs nothing.
 
     Example:
@@ -76,7 +78,13 @@ class Trial(ArtifactLog, DescriptionLog):
     """
 
     def __init__(
-        self, record: TrialRecord, sink: Sink, *, objective: Objective | None = None, emits: bool = True
+        self,
+        record: TrialRecord,
+        sink: Sink,
+        *,
+        objective: Objective | None = None,
+        watched: tuple[str, ...] = (),
+        emits: bool = True,
     ) -> None:
         self._record = record
         self._sink = sink
@@ -88,7 +96,7 @@ class Trial(ArtifactLog, DescriptionLog):
         self._recorded: dict[str, int] = {}
         self._waiting: deque[_Waiting] = deque()
         self._turn = threading.RLock()
-        self.curve = Curve(objective)
+        self.curve = Curve(objective, watched)
 
     def __repr__(self) -> str:
         return f"Trial({self._record.name!r}, {self._record.state}, params={self.params!r})"
@@ -305,7 +313,7 @@ class Trial(ArtifactLog, DescriptionLog):
 
     def catch_up(self, events: Iterator[Event]) -> None:
         """Rebuild what this handle knows from the whole journal, after another process wrote to it."""
-        self.curve = Curve(self.curve.objective)
+        self.curve = Curve(self.curve.objective, self.curve.watched)
         for event in events:
             if isinstance(event, MetricsLogged):
                 self.curve.add(event.values(), event.step, event.epoch, event.stderr)
@@ -325,7 +333,7 @@ class Trial(ArtifactLog, DescriptionLog):
         self.__dict__.update(state, _turn=threading.RLock())
 
     def _so_far(self) -> TrialRecord:
-        point = self.curve.best if self.curve.objective and self.curve.objective.reduce == "best" else self.curve.last
+        point = self.curve.so_far
         return self._record if point is None else self._record.at(point)
 
     def _is_heard(self, what: str) -> bool:

@@ -149,6 +149,27 @@ def test_show_puts_the_best_first_and_those_without_a_value_behind(
     assert rows[5]["time"] == "-"
 
 
+def test_constraints_are_shown_and_what_does_not_meet_them_stands_behind(
+    hyperhook: Callable[..., Done], study: OpenStudy
+) -> None:
+    made = study(constraints={"ms": ("<=", 20)})
+    made.tell(made.ask(), {"loss": 0.25, "ms": 30})
+    assert hyperhook("studies").table()[0]["best"] == "0.25 (infeasible)"
+    made.tell(made.ask(), {"loss": 0.1, "ms": 40})
+    made.tell(made.ask(), {"loss": 0.75, "ms": 20})
+    made.tell(made.ask(), {"loss": 0.5, "ms": 12.5})
+    made.tell(made.ask(), state=hh.TrialState.FAILED)
+    rows = hyperhook("show", "s").table()
+    assert [(row["trial"], row["ms"], row["feasible"]) for row in rows] == [
+        ("3", "12.5", "yes"),
+        ("2", "20", "yes"),
+        ("0", "30", "no"),
+        ("1", "40", "no"),
+        ("4", "-", "-"),
+    ]
+    assert hyperhook("studies").table()[0]["best"] == "0.5"
+
+
 def test_show_shows_conditional_params_where_they_are_active(hyperhook: Callable[..., Done], study: OpenStudy) -> None:
     made = study(space={"net": hh.Choice({"cnn": {"width": hh.Int(3, 3)}, "mlp": {}})})
     made.run(lambda trial: 0.0, trials=2)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -91,6 +92,7 @@ events = st.one_of(
         step=st.none() | steps,
         error=st.none() | names,
         stderr=st.none() | errors,
+        metrics=st.dictionaries(names, st.floats(allow_nan=False, allow_infinity=False), max_size=2),
     ),
 )
 
@@ -181,10 +183,13 @@ def test_a_study_comes_back_without_its_trials(
     kind: type[StudyStarted | StudyFinished], objective: hh.Objective | None
 ) -> None:
     space = hh.Space({"lr": hh.Float(1e-4, 1, log=True), "net": hh.Choice({"a": {"n": hh.Int(1, 2)}, "b": {}})})
-    study = hh.StudyRecord("ünïversal/.. 🎛", space, objective, 7, trials=(hh.TrialRecord("a", 0, "s"),))
+    bounds = () if objective is None else (hh.Constraint("ms", "<=", 20), hh.Constraint("größe", ">=", 0.5))
+    trials = (hh.TrialRecord("a", 0, "s"),)
+    study = hh.StudyRecord("ünïversal/.. 🎛", space, objective, 7, trials=trials, constraints=bounds)
     back = decode(encode(kind.of(study)))
     assert isinstance(back, kind)
-    assert back.record() == hh.StudyRecord(study.name, space, objective, 7)
+    assert back.record() == replace(study, trials=())
+    assert (b"constraints" in encode(kind.of(study))) == bool(bounds)
 
 
 def test_a_trial_is_folded_from_its_events() -> None:
@@ -202,6 +207,7 @@ def test_a_trial_is_folded_from_its_events() -> None:
         started_time=10.0,
         finished_time=12.0,
         stderr=0.125,
+        metrics={"ms": 12.5},
     )
     assert trial_after(None, MetricsLogged(time=0.0, metrics={"m": 1.0}, step=0)) is None
     begun = trial_after(None, TrialStarted.of(trial))

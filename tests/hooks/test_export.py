@@ -139,6 +139,25 @@ def test_a_dataframe_of_points_joins_the_one_of_trials(digits: Study) -> None:
     assert joined[joined["trial"] == "digits-1"]["param.lr"].unique().tolist() == [digits.trials[1].params["lr"]]
 
 
+def test_what_trials_are_judged_by_are_columns(study: OpenStudy, command: Command) -> None:
+    pytest.importorskip("pandas")
+    made = study(space={}, constraints={"ms": ("<=", 20), "auc": (">=", 0.8)})
+    made.tell(made.ask(), {"loss": 0.5, "ms": 12.5, "auc": 0.875})
+    made.tell(made.ask(), {"loss": 0.25, "ms": 25, "auc": 0.875})
+    made.tell(made.ask(), 0.75, state=hh.TrialState.PRUNED)
+    made.tell(made.ask(), state=hh.TrialState.FAILED)
+    rows = json.loads(command("s", "--format", "json"))
+    assert list(rows[0]) == [*TRIAL_COLUMNS, "metric.ms", "metric.auc", "feasible"]
+    assert [(row["metric.ms"], row["feasible"]) for row in rows] == [
+        (12.5, True),
+        (25.0, False),
+        (None, False),
+        (None, None),
+    ]
+    kinds = made.to_dataframe().dtypes.astype(str).to_dict()
+    assert (kinds["metric.ms"], kinds["feasible"]) == ("float64", "boolean")
+
+
 def test_a_study_without_trials_is_a_table_without_rows(study: OpenStudy, command: Command) -> None:
     made = study("empty")
     assert json.loads(command("empty", "--format", "json")) == []

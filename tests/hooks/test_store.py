@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 import hyperhook as hh
-from hyperhook.errors import StoreError, StudyError, StudyMismatchError
+from hyperhook.errors import ObjectiveError, StoreError, StudyError, StudyMismatchError
 from hyperhook.objective import Point
 from hyperhook.records import StudyRecord, TrialState
 from hyperhook.store import SCHEMA, Store
@@ -101,6 +101,27 @@ def test_another_objective_is_taken_over_until_there_is_a_value(store: Store) ->
     assert store.study("s").objective == STUDY.objective
 
 
+def test_other_constraints_are_taken_over_until_there_is_a_value(store: Store, path: Path) -> None:
+    fast, right = hh.Constraint("ms", "<=", 20.0), hh.Constraint("auc", ">=", 0.8)
+    assert store.open_study("s", constraints=(fast,)).constraints == (fast,)
+    assert store.open_study("s", constraints=(fast, right)).constraints == (fast, right)
+    assert store.open_study("s").constraints == Store(path).study("s").constraints == (fast, right)
+    store.claim("s", "a", {})
+    store.finish("a", TrialState.COMPLETE, Point(0.5, metrics={"ms": 12.5}), None)
+    assert store.open_study("s", constraints=(right, fast)).constraints == (right, fast)
+    message = r"exists with the constraints auc >= 0.8, ms <= 20, got {}; give this search another name"
+    for others, listed in [((fast,), "ms <= 20"), ((), "none"), ((replace(fast, bound=30.0),), "ms <= 30")]:
+        with pytest.raises(StudyMismatchError, match=message.format(listed)):
+            store.open_study("s", constraints=others)
+    assert store.study("s").constraints == (right, fast)
+
+
+def test_constraints_need_an_objective(store: Store) -> None:
+    with pytest.raises(ObjectiveError, match="study 'n' has the constraints ms <= 20 and no objective; give it one"):
+        store.open_study("n", constraints=(hh.Constraint("ms", "<=", 20.0),))
+    assert store.study_names() == ["s"]
+
+
 def test_no_seed_takes_over_the_stored_one_and_a_new_one_replaces_it(store: Store) -> None:
     assert opened(store, replace(STUDY, seed=None)).seed == 3
     assert opened(store, replace(STUDY, seed=9)).seed == 9
@@ -113,10 +134,10 @@ def test_a_trial_begins_and_ends(store: Store) -> None:
     assert trial is not None
     assert (trial.number, trial.state, trial.params) == (0, TrialState.RUNNING, params)
     assert store.trial("a") == trial
-    ended = store.finish("a", TrialState.COMPLETE, Point(0.5, 7, 2, 0.125), None)
+    ended = store.finish("a", TrialState.COMPLETE, Point(0.5, 7, 2, 0.125, {"ms": 12.5}), None)
     assert ended is not None
     assert ended == store.trial("a") == store.study("s").trials[0]
-    assert (ended.point, ended.state) == (Point(0.5, 7, 2, 0.125), TrialState.COMPLETE)
+    assert (ended.point, ended.state) == (Point(0.5, 7, 2, 0.125, {"ms": 12.5}), TrialState.COMPLETE)
     assert ended.finished_time is not None
     assert ended.finished_time >= trial.started_time
     assert store.trial("nobody") is None
@@ -272,6 +293,7 @@ def test_a_store_of_the_first_schema_is_brought_up_to_date_with_all_it_holds(pat
     ended = store.finish("b", TrialState.COMPLETE, Point(0.5, stderr=0.1), None)
     assert ended is not None
     assert ended.stderr == 0.1
+    assert store.open_study("old", constraints=None).constraints == ()
 
 
 def test_processes_that_bring_a_store_up_to_date_at_once_agree(path: Path) -> None:

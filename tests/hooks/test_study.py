@@ -473,7 +473,7 @@ def test_a_metric_missing_once_there_are_values_fails_that_trial_only(study: Ope
     assert states(made) == ["COMPLETE", "FAILED", "COMPLETE"]
 
 
-@pytest.mark.parametrize("answer", ["0.5", True, [0.5], {"loss": 0.5}, object()])
+@pytest.mark.parametrize("answer", ["0.5", True, [0.5], {"loss": [0.5]}, object()])
 def test_an_answer_that_is_no_number_stops_the_first_run(study: OpenStudy, answer: object) -> None:
     made = study()
 
@@ -543,6 +543,101 @@ def test_the_current_trial_is_the_one_that_runs(study: OpenStudy) -> None:
     made.run(train, trials=2)
     assert states(made) == ["COMPLETE"] * 2
     assert hh.current_trial() is None
+
+
+# Constraints
+
+BOUNDS = {"ms": ("<=", 20), "auc": (">=", 0.8)}
+
+
+def test_the_best_is_the_best_that_meets_all_constraints(study: OpenStudy, home: Path) -> None:
+    made = study(constraints=BOUNDS)
+    outcomes = [(0.1, 25.0, 0.9), (0.2, 15.0, 0.7), (0.3, 15.0, 0.9), (0.4, 20.0, 0.8)]
+
+    def train(trial: hh.Trial) -> None:
+        loss, ms, auc = outcomes[trial.number]
+        trial.log({"ms": ms}, step=7)
+        trial.log({"loss": loss}, step=7)
+        trial.log({"loss": 9.0, "ms": 999.0}, step=8)
+        trial.log({"auc": auc})
+
+    made.run(train, trials=4)
+    record = made.record()
+    assert [record.is_feasible(trial) for trial in made.trials] == [False, False, True, True]
+    assert made.best.number == 2
+    assert made.best.point == hh.Point(0.3, 7, metrics={"ms": 15.0, "auc": 0.9})
+    assert made.constraints == (hh.Constraint("ms", "<=", 20.0), hh.Constraint("auc", ">=", 0.8))
+    again = study()
+    assert again.record() == record
+    ended = journal(made, made.best, home)[-1]
+    assert isinstance(ended, TrialFinished)
+    assert ended.metrics == {"ms": 15.0, "auc": 0.9}
+
+
+def test_where_no_trial_meets_them_the_closest_is_the_best_and_that_is_said(
+    study: OpenStudy, caplog: pytest.LogCaptureFixture
+) -> None:
+    made = study(constraints=BOUNDS)
+    made.run(lambda trial: {"loss": float(trial.number), "ms": 40 - 5 * trial.number, "auc": 0.8}, trials=3)
+    assert made.best.number == 2
+    assert "no trial of study s meets all constraints; s-2 is the closest" in caplog.text
+    caplog.clear()
+    made.run(lambda trial: {"loss": 9.0, "ms": 20, "auc": 0.8}, trials=4)
+    assert made.best.number == 3
+    assert "constraints" not in caplog.text
+
+
+def test_a_constraint_s_metric_never_logged_stops_the_first_run(study: OpenStudy) -> None:
+    made = study(constraints=BOUNDS)
+    message = "metric 'ms' was never logged; logged so far: auc, loss; log it, or name one of these instead"
+    with pytest.raises(ObjectiveError) as raised:
+        made.run(lambda trial: trial.log({"loss": 1.0, "auc": 0.9}), trials=2)
+    assert str(raised.value) == message
+    assert (made.trials[0].state, made.trials[0].error) == (TrialState.FAILED, message)
+    mended = study(constraints={"auc": (">=", 0.8)})
+    mended.run(lambda trial: trial.log({"loss": 1.0, "auc": 0.9}), trials=2)
+    assert states(mended) == ["FAILED", "COMPLETE"]
+    trial = mended.ask()
+    with pytest.raises(ObjectiveError, match="metric 'auc' was never logged; logged so far: nothing; returned: loss;"):
+        mended.tell(trial, {"loss": 0.5})
+    assert mended.tell(trial, {"loss": 0.5, "auc": 0.9}).metrics == {"auc": 0.9}
+
+
+def test_a_constraint_s_metric_that_is_not_finite_fails_its_trial_only(study: OpenStudy) -> None:
+    made = study(constraints={"ms": ("<=", 20)})
+    made.run(lambda trial: trial.log({"loss": 1.0, "ms": float("nan") if trial.number == 0 else 1.0}), trials=2)
+    assert states(made) == ["FAILED", "COMPLETE"]
+    assert "metric 'ms' was no finite number where the trial has its value (step 0)" in str(made.trials[0].error)
+
+
+def test_a_pruned_trial_keeps_what_it_had_of_the_constraints_metrics(study: OpenStudy) -> None:
+    asked: list[hh.TrialRecord] = []
+
+    class Pruner:
+        @hh.hookimpl
+        def should_stop(self, trial: hh.TrialRecord) -> bool:
+            asked.append(trial)
+            return True
+
+    made = study(constraints=BOUNDS, plugins=[Pruner()])
+    trial = made.ask()
+    trial.log({"loss": 0.5, "ms": 3.0}, step=2)
+    assert trial.should_stop
+    ended = made.tell(trial)
+    assert ended.state is TrialState.PRUNED
+    assert ended.point == asked[0].point == hh.Point(0.5, 2, metrics={"ms": 3.0})
+    assert not made.record().is_feasible(ended)
+
+
+def test_a_trial_that_goes_on_has_its_metrics_again(study: OpenStudy) -> None:
+    made = study(constraints={"ms": ("<=", 20)})
+    trial = made.ask()
+    trial.log({"loss": 0.5, "ms": 3.0}, step=2)
+    made.tell(trial)
+    again = made.resume(0)
+    assert again.record.metrics == {}
+    again.log({"loss": 0.75, "ms": 4.0}, step=3)
+    assert made.tell(again).point == hh.Point(0.5, 2, metrics={"ms": 3.0})
 
 
 # What plugins hear and answer
