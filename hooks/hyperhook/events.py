@@ -62,6 +62,7 @@ class _StudyEvent(_Event, frozen=True, kw_only=True):
     reduce: Reduce = "best"
     seed: int | None = None
     constraints: tuple[Constraint, ...] = ()
+    further: tuple[Objective, ...] = ()
 
     @classmethod
     def of(cls, study: StudyRecord) -> Self:
@@ -76,12 +77,14 @@ class _StudyEvent(_Event, frozen=True, kw_only=True):
             reduce=objective.reduce if objective else "best",
             seed=study.seed,
             constraints=study.constraints,
+            further=study.further,
         )
 
     def record(self) -> StudyRecord:
         """Return the study, without its trials."""
         objective = None if self.metric is None else Objective(self.metric, self.direction, self.reduce)
-        return StudyRecord(self.study, Space.from_json(self.space), objective, self.seed, constraints=self.constraints)
+        space = Space.from_json(self.space)
+        return StudyRecord(self.study, space, objective, self.seed, constraints=self.constraints, further=self.further)
 
 
 class StudyStarted(_StudyEvent, frozen=True, kw_only=True, tag="study_started"):

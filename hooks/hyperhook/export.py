@@ -15,7 +15,7 @@ started_time            UTC
 finished_time           UTC; empty while the trial runs
 duration_seconds        empty while the trial runs
 error                   why it failed or was killed
-metric.<name>           of a study with constraints: the metric of a constraint, where the value is from
+metric.<name>           of a study with further objectives or constraints: their metrics, where the value is from
 feasible                of a study with constraints: whether the trial meets them all; empty where it has no value
 param.<name>            a param, those that were logged later included; empty where the trial has none of that name
 ======================  ==========================================================================================

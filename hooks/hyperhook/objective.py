@@ -12,7 +12,7 @@ from typing import Literal, SupportsFloat
 
 from hyperhook.errors import NotFiniteError, ObjectiveError
 
-__all__ = ["Direction", "Maximize", "Minimize", "Objective", "Point", "Reduce", "as_value"]
+__all__ = ["Direction", "Maximize", "Minimize", "Objective", "Point", "Reduce", "as_objectives", "as_value"]
 
 Direction = Literal["maximize", "minimize"]
 Reduce = Literal["best", "last"]
@@ -98,6 +98,31 @@ def Minimize(metric: str, *, reduce: Reduce = "best") -> Objective:
         0.25
     """
     return Objective(metric, "minimize", reduce)
+
+
+def as_objectives(objective: object) -> tuple[Objective, ...]:
+    """Return the objectives that a user gave: none, one, or several of different metrics.
+
+    Raises:
+        ObjectiveError: They are no objectives, an empty list, or two of them have the same metric.
+
+    Example:
+        >>> [objective.metric for objective in as_objectives([Maximize("auc"), Minimize("latency_ms")])]
+        ['auc', 'latency_ms']
+    """
+    if objective is None:
+        return ()
+    found = tuple(objective) if isinstance(objective, list | tuple) else (objective,)
+    for one in found:
+        if not isinstance(one, Objective):
+            raise ObjectiveError(f"objective: expected hh.Maximize(…) or hh.Minimize(…), got {one!r}")
+    if not found:
+        raise ObjectiveError("objective: expected at least one in the list, got none; leave it out for a group of runs")
+    metrics = [one.metric for one in found]
+    for metric in metrics:
+        if metrics.count(metric) > 1:
+            raise ObjectiveError(f"objective: expected different metrics, got {metric!r} twice; leave one of them out")
+    return found
 
 
 def as_value(value: object, metric: str | None = None) -> float:

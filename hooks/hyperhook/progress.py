@@ -34,7 +34,7 @@ class Progress:
         self._budget = budget
         self._done = sum(trial.state.ended_by_itself for trial in study.trials)
         self._left_at_start = budget - self._done
-        self._best: TrialRecord | None = None
+        self._best: tuple[TrialRecord, ...] = ()
         for trial in study.trials:
             self._take(trial)
         self._started = time.monotonic()
@@ -79,8 +79,11 @@ class Progress:
             self._bar.update(self._bar.task_ids[0], completed=self._done, description=self._summary())
 
     def _take(self, trial: TrialRecord) -> None:
-        rivals = (trial,) if self._best is None else (self._best, trial)
-        self._best = replace(self._study, trials=rivals).best
+        rivals = replace(self._study, trials=(*self._best, trial))
+        if rivals.further:
+            self._best = rivals.best_trials
+        else:
+            self._best = () if rivals.best is None else (rivals.best,)
 
     def _line(self, trial: TrialRecord) -> str:
         seconds = (trial.finished_time or trial.started_time) - trial.started_time
@@ -93,15 +96,21 @@ class Progress:
         return f"[{self._done}/{self._budget}] {trial.name} {what}  | {self._summary()}"
 
     def _summary(self) -> str:
-        best = "no value yet"
-        if self._best is not None:
-            but = "" if self._study.is_feasible(self._best) else ", infeasible"
-            best = f"best {self._best.value:.6g} (trial {self._best.number}{but})"
+        best = self._standing()
         done = self._left_at_start - (self._budget - self._done)
         if done <= 0 or self._done >= self._budget:
             return best
         left = (time.monotonic() - self._started) / done * (self._budget - self._done)
         return f"{best}, {format_seconds(left)} left"
+
+    def _standing(self) -> str:
+        if not self._best:
+            return "no feasible trial yet" if self._study.further and self._study.constraints else "no value yet"
+        if self._study.further:
+            return "1 best trial" if len(self._best) == 1 else f"{len(self._best)} best trials"
+        (best,) = self._best
+        but = "" if self._study.is_feasible(best) else ", infeasible"
+        return f"best {best.value:.6g} (trial {best.number}{but})"
 
     def __getstate__(self) -> dict[str, Any]:
         return {**vars(self), "_console": None, "_bar": None}

@@ -13,6 +13,7 @@ from typing import Literal
 from hyperhook.constraint import Constraint
 from hyperhook.objective import Objective, Point
 from hyperhook.parameters import Params
+from hyperhook.pareto import front
 from hyperhook.space import Space
 
 __all__ = ["Artifact", "ArtifactKind", "Dataset", "StudyRecord", "TrialRecord", "TrialState"]
@@ -51,14 +52,15 @@ class TrialRecord:
         study: Name of the study.
         params: The active parameters of the space, with their values.
         state: Where the trial stands.
-        value: The objective's value, in the user's direction; None while there is none.
+        value: The (first) objective's value, in the user's direction; None while there is none.
         step: The trainer's global step (0-based) that `value` was logged at.
         epoch: The epoch (0-based) that `value` was logged at.
         error: Why the trial failed or was killed, in one line.
         started_time: When it started, in seconds since 1970 (UTC).
         finished_time: When it ended, likewise.
         stderr: The standard error of `value`, in the same unit, from 0; None where nobody gave one.
-        metrics: The values of the constraints' metrics, where `value` was: logged at the same step, else logged last.
+        metrics: The values of the further objectives and of the constraints' metrics, where `value` was: logged at the
+            same step, else logged last.
     """
 
     id: str
@@ -106,10 +108,12 @@ class StudyRecord:
     Attributes:
         name: Name of the study.
         space: What may vary.
-        objective: What is searched for; None for a mere group of runs.
+        objective: What is searched for, or the first of it; None for a mere group of runs.
         seed: Seed of the search; None for a different search every time.
         trials: Every trial so far, by number, running ones included.
         constraints: What a trial must come to, to count as feasible.
+        further: What else is searched for: the objectives behind the first. Their values are taken where the first one
+            has its own, whatever their `reduce`.
     """
 
     name: str
@@ -118,17 +122,31 @@ class StudyRecord:
     seed: int | None = None
     trials: tuple[TrialRecord, ...] = ()
     constraints: tuple[Constraint, ...] = ()
+    further: tuple[Objective, ...] = ()
+
+    @property
+    def objectives(self) -> tuple[Objective, ...]:
+        """All that is searched for; empty for a mere group of runs."""
+        return () if self.objective is None else (self.objective, *self.further)
 
     @property
     def watched(self) -> tuple[str, ...]:
         """The metrics that a trial is judged by beside its value: each COMPLETE trial has them in its `metrics`."""
-        return tuple(dict.fromkeys(constraint.metric for constraint in self.constraints))
+        metrics = [objective.metric for objective in self.further] + [bound.metric for bound in self.constraints]
+        return tuple(dict.fromkeys(metrics))
 
     def loss(self, trial: TrialRecord) -> float | None:
         """Return a trial's value so that less is better; None where it has none."""
         if trial.value is None or self.objective is None:
             return None
         return self.objective.loss(trial.value)
+
+    def losses(self, trial: TrialRecord) -> tuple[float, ...] | None:
+        """Return a trial's values by all objectives so that less is better; None where it lacks one."""
+        first = self.loss(trial)
+        if first is None or any(objective.metric not in trial.metrics for objective in self.further):
+            return None
+        return first, *(objective.loss(trial.metrics[objective.metric]) for objective in self.further)
 
     def is_feasible(self, trial: TrialRecord) -> bool:
         """Tell whether a trial has the metric of each constraint, and meets them all."""
@@ -148,10 +166,24 @@ class StudyRecord:
     def best(self) -> TrialRecord | None:
         """The feasible COMPLETE trial with the best value, the earliest if several are equal; None where there is none.
 
-        Where COMPLETE trials have values and none is feasible: the one that is closest to it, by `excess`.
+        Where COMPLETE trials have values and none is feasible: the one that is closest to it, by `excess`. None, too,
+        where there are several objectives: see `best_trials`.
         """
+        if self.further:
+            return None
         valued = [t for t in self.trials if t.state is TrialState.COMPLETE and self.loss(t) is not None]
         return min(valued, key=lambda t: (not self.is_feasible(t), self.excess(t), self.loss(t) or 0.0), default=None)
+
+    @property
+    def best_trials(self) -> tuple[TrialRecord, ...]:
+        """The Pareto front: the feasible COMPLETE trials that no other such trial dominates, by number.
+
+        One trial dominates another when it is at least as good by every objective and better by one. With one
+        objective these are the trials that are as good as the best.
+        """
+        feasible = [t for t in self.trials if t.state is TrialState.COMPLETE and self.is_feasible(t)]
+        judged = [(trial, losses) for trial in feasible if (losses := self.losses(trial)) is not None]
+        return tuple(judged[index][0] for index in front([losses for _, losses in judged]))
 
 
 @dataclass(frozen=True, slots=True)

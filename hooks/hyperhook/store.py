@@ -10,7 +10,7 @@ import os
 import sqlite3
 import time
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import astuple, dataclass, replace
 from pathlib import Path
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Store"]
 
-SCHEMA = 3
+SCHEMA = 4
 _BUSY_TIMEOUT_SECONDS = 30
 
 
@@ -55,6 +55,7 @@ def _define_tables() -> _Tables:
         Column("seed", Integer),
         Column("created_time", Float, nullable=False),
         Column("constraints", Text),
+        Column("further", Text),
     )
     trials = Table(
         "trials",
@@ -136,6 +137,7 @@ class Store:
         seed: int | None = None,
         *,
         constraints: tuple[Constraint, ...] | None = None,
+        further: tuple[Objective, ...] = (),
     ) -> StudyRecord:
         """Create a study, or go on with the one of that name.
 
@@ -148,6 +150,7 @@ class Store:
             objective: What to search for; None takes over the stored one, or is none in a new study.
             seed: Seed of the search; None takes over the stored one.
             constraints: What a trial must come to; None takes over the stored ones, or is none in a new study.
+            further: What else to search for beside the objective; without that, what is stored.
 
         Returns:
             The study without its trials.
@@ -161,7 +164,12 @@ class Store:
             row = connection.execute(studies.select().where(studies.c.name == name)).one_or_none()
             if row is None:
                 made = StudyRecord(
-                    name, Space({}) if space is None else space, objective, seed, constraints=constraints or ()
+                    name,
+                    Space({}) if space is None else space,
+                    objective,
+                    seed,
+                    constraints=constraints or (),
+                    further=further,
                 )
                 _check_goals(made)
                 connection.execute(studies.insert().values(name=name, created_time=time.time(), **_study_values(made)))
@@ -169,9 +177,10 @@ class Store:
             found = _study(row)
             if space is not None and found.space != space:
                 raise StudyMismatchError(_space_difference(name, found.space, space))
-            if objective not in (None, found.objective) and self._has_values(connection, name):
+            wanted = found.objectives if objective is None else (objective, *further)
+            if wanted != found.objectives and self._has_values(connection, name):
                 raise StudyMismatchError(
-                    f"study {name!r} exists with the objective {found.objective}, got {objective}; "
+                    f"study {name!r} exists with the objective {_listed(found.objectives)}, got {_listed(wanted)}; "
                     "give this search another name"
                 )
             if constraints is not None and set(constraints) != set(found.constraints):
@@ -183,9 +192,10 @@ class Store:
             merged = StudyRecord(
                 name,
                 found.space if space is None else space,
-                found.objective if objective is None else objective,
+                wanted[0] if wanted else None,
                 found.seed if seed is None else seed,
                 constraints=found.constraints if constraints is None else constraints,
+                further=wanted[1:],
             )
             _check_goals(merged)
             connection.execute(studies.update().where(studies.c.name == name).values(**_study_values(merged)))
@@ -383,7 +393,9 @@ def _migrate(connection: Connection, tables: _Tables) -> None:
 def _study(row: Row[Any]) -> StudyRecord:
     objective = None if row.metric is None else Objective(row.metric, row.direction, row.reduce)
     constraints = tuple(Constraint(*found) for found in json.loads(row.constraints or "[]"))
-    return StudyRecord(row.name, Space.from_json(json.loads(row.space)), objective, row.seed, constraints=constraints)
+    further = tuple(Objective(*found) for found in json.loads(row.further or "[]"))
+    space = Space.from_json(json.loads(row.space))
+    return StudyRecord(row.name, space, objective, row.seed, constraints=constraints, further=further)
 
 
 def _study_values(study: StudyRecord) -> dict[str, object]:
@@ -395,6 +407,7 @@ def _study_values(study: StudyRecord) -> dict[str, object]:
         "reduce": objective.reduce if objective else None,
         "seed": study.seed,
         "constraints": json.dumps([astuple(c) for c in study.constraints]) if study.constraints else None,
+        "further": json.dumps([astuple(objective) for objective in study.further]) if study.further else None,
     }
 
 
@@ -406,8 +419,8 @@ def _check_goals(study: StudyRecord) -> None:
         )
 
 
-def _listed(constraints: tuple[Constraint, ...]) -> str:
-    return ", ".join(map(str, constraints)) or "none"
+def _listed(goals: Iterable[Constraint | Objective]) -> str:
+    return ", ".join(map(str, goals)) or "none"
 
 
 def _trial(row: Row[Any]) -> TrialRecord:

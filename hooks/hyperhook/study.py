@@ -28,7 +28,7 @@ from hyperhook.export import point_table, to_dataframe, trial_table
 from hyperhook.home import Home
 from hyperhook.live import LiveTrials
 from hyperhook.manager import Manager, load_plugin, load_trackers
-from hyperhook.objective import Objective
+from hyperhook.objective import Objective, as_objectives
 from hyperhook.outlet import Outlet
 from hyperhook.parameters import Parameter, Params, plain
 from hyperhook.progress import Progress
@@ -55,7 +55,9 @@ class Study:
         name: Name of the study: what it is called in the store and in every tracker.
         space: What may vary; without it that of the study of this name, or in a new study nothing: a group of runs.
         objective: What to search for: ``hh.Maximize("val_acc")``, ``hh.Minimize("val_loss")``; without it that of the
-            study of this name, if there is one.
+            study of this name, if there is one. Or a list of several: `best_trials` then are those that no other trial
+            is better than. All values are taken where the first objective has its own, so that `reduce` counts of the
+            first only, and no pruner is asked: what is bad by one may be the best by another.
         plugins: Names or instances, such as ``["gp"]``; the last is asked first. Without a suggester: random search.
         trackers: Names or instances of what mirrors the runs, such as ``["tensorboard", "mlflow", "wandb"]``.
         home: Directory of the store and the journals; by default ``HYPERHOOK_HOME``, else ``./.hyperhook``.
@@ -86,7 +88,7 @@ class Study:
         self,
         name: str,
         space: Mapping[str, Parameter] | None = None,
-        objective: Objective | None = None,
+        objective: Objective | Sequence[Objective] | None = None,
         *,
         plugins: Sequence[str | object] = (),
         trackers: Sequence[str | Tracker] = (),
@@ -99,8 +101,7 @@ class Study:
     ) -> None:
         if not isinstance(name, str) or not name.strip():
             raise StudyError(f"study: expected a name, got {name!r}")
-        if objective is not None and not isinstance(objective, Objective):
-            raise ObjectiveError(f"objective: expected hh.Maximize(…) or hh.Minimize(…), got {objective!r}")
+        goals = as_objectives(objective)
         if delivery not in ("forwarder", "inline"):
             raise StudyError(f"delivery: expected 'forwarder' or 'inline', got {delivery!r}")
         if not isinstance(max_consecutive_failures, int) or max_consecutive_failures < 1:
@@ -116,8 +117,12 @@ class Study:
         self._manager = Manager(plugins, [ThisProcess(), load_plugin("random")])
         loaded = load_trackers(trackers)
         self._workspace = Workspace(Home(home))
-        self._record = self._workspace.store.open_study(name, space, objective, seed, constraints=bounds)
+        self._record = self._workspace.store.open_study(
+            name, space, goals[0] if goals else None, seed, constraints=bounds, further=goals[1:]
+        )
         self._outlet = Outlet(self._workspace.home, name, loaded, inline=delivery == "inline")
+        if self._record.further and self._manager.decides("should_stop"):
+            log.warning("study %s has several objectives: no pruner is asked", name)
         self._launch = Launch(name, self._workspace.home.launches)
         self._live = LiveTrials(self._record, self._workspace, self._manager, self._outlet)
         self._begun = False
@@ -133,8 +138,13 @@ class Study:
 
     @property
     def objective(self) -> Objective | None:
-        """What is searched for."""
+        """What is searched for, or the first of it."""
         return self._record.objective
+
+    @property
+    def objectives(self) -> tuple[Objective, ...]:
+        """All that is searched for."""
+        return self._record.objectives
 
     @property
     def constraints(self) -> tuple[Constraint, ...]:
@@ -155,10 +165,16 @@ class Study:
 
         Raises:
             EmptyStudyError: The study has no objective, or no trial has completed with a value.
+            StudyError: It has several objectives: no one trial is the best; see `best_trials`.
         """
         record = self.record()
         if record.objective is None:
             raise EmptyStudyError(f"study {self.name!r} has no objective to be best at; give it one to search for")
+        if record.further:
+            raise StudyError(
+                f"study {self.name!r} has {len(record.objectives)} objectives, and no one trial is the best by all; "
+                "ask for its Pareto front: best_trials"
+            )
         if record.best is None:
             raise EmptyStudyError(
                 f"study {self.name!r} has no trial with a value yet ({len(record.trials)} trials); run it first"
@@ -166,6 +182,11 @@ class Study:
         if not record.is_feasible(record.best):
             log.warning("no trial of study %s meets all constraints; %s is the closest", self.name, record.best.name)
         return record.best
+
+    @property
+    def best_trials(self) -> tuple[TrialRecord, ...]:
+        """The Pareto front of the feasible COMPLETE trials, by number; see `StudyRecord.best_trials`."""
+        return self.record().best_trials
 
     def record(self) -> StudyRecord:
         """Return the study as it stands, with all its trials."""

@@ -185,11 +185,12 @@ def test_a_study_comes_back_without_its_trials(
     space = hh.Space({"lr": hh.Float(1e-4, 1, log=True), "net": hh.Choice({"a": {"n": hh.Int(1, 2)}, "b": {}})})
     bounds = () if objective is None else (hh.Constraint("ms", "<=", 20), hh.Constraint("größe", ">=", 0.5))
     trials = (hh.TrialRecord("a", 0, "s"),)
-    study = hh.StudyRecord("ünïversal/.. 🎛", space, objective, 7, trials=trials, constraints=bounds)
+    further = () if objective is None else (hh.Minimize("ms"), hh.Maximize("f1", reduce="last"))
+    study = hh.StudyRecord("ünïversal/.. 🎛", space, objective, 7, trials, bounds, further)
     back = decode(encode(kind.of(study)))
     assert isinstance(back, kind)
     assert back.record() == replace(study, trials=())
-    assert (b"constraints" in encode(kind.of(study))) == bool(bounds)
+    assert (b"constraints" in encode(kind.of(study))) == (b"further" in encode(kind.of(study))) == bool(bounds)
 
 
 def test_a_trial_is_folded_from_its_events() -> None:

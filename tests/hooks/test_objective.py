@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 import hyperhook as hh
 from hyperhook.errors import NotFiniteError, ObjectiveError
-from hyperhook.objective import as_value
+from hyperhook.objective import as_objectives, as_value
 
 
 @given(st.floats(allow_nan=False), st.floats(allow_nan=False))
@@ -52,6 +52,30 @@ def test_an_objective_that_cannot_be(arguments: tuple[str, ...], message: str) -
     with pytest.raises(ObjectiveError) as raised:
         hh.Objective(*arguments)  # type: ignore[arg-type]
     assert message in str(raised.value)
+
+
+def test_objectives_are_none_one_or_several() -> None:
+    one, other = hh.Maximize("auc"), hh.Minimize("ms")
+    assert as_objectives(None) == ()
+    assert as_objectives(one) == as_objectives([one]) == (one,)
+    assert as_objectives([one, other]) == as_objectives((one, other)) == (one, other)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ("auc", "objective: expected hh.Maximize(…) or hh.Minimize(…), got 'auc'"),
+        (["auc"], "objective: expected hh.Maximize(…) or hh.Minimize(…), got 'auc'"),
+        ([hh.Maximize("auc"), None], "objective: expected hh.Maximize(…) or hh.Minimize(…), got None"),
+        ({"auc": "maximize"}, "objective: expected hh.Maximize(…) or hh.Minimize(…), got {'auc': 'maximize'}"),
+        ([], "objective: expected at least one in the list, got none; leave it out for a group of runs"),
+        ([hh.Maximize("m"), hh.Minimize("m")], "objective: expected different metrics, got 'm' twice; leave one of"),
+    ],
+)
+def test_objectives_that_cannot_be(given: object, message: str) -> None:
+    with pytest.raises(ObjectiveError) as raised:
+        as_objectives(given)
+    assert str(raised.value).startswith(message)
 
 
 def test_best_of_a_study_is_the_earliest_complete_trial_of_the_best_value() -> None:

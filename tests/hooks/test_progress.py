@@ -154,6 +154,19 @@ def test_a_trial_that_meets_the_constraints_is_better_than_any_that_does_not(
         assert line.split(" | ")[1].startswith(end)
 
 
+def test_of_several_objectives_the_best_trials_are_counted(capsys: pytest.CaptureFixture[str]) -> None:
+    study = replace(record(), further=(hh.Minimize("ms"),))
+    with Progress(study, 3) as shown:
+        for number, (value, ms) in enumerate([(0.5, 30.0), (0.75, 25.0), (0.25, 20.0)]):
+            shown.trial_finished(trial(number, value, metrics={"ms": ms}))
+    counts = [line.split(" | ")[1].split(",")[0] for line in lines(capsys)]
+    assert counts == ["1 best trial", "2 best trials", "1 best trial"]
+    bounded = replace(study, constraints=(hh.Constraint("ms", "<=", 20.0),))
+    with Progress(bounded, 1) as shown:
+        shown.trial_finished(trial(0, 0.5, metrics={"ms": 30.0}))
+    assert lines(capsys)[0].endswith("no feasible trial yet")
+
+
 def test_long_lines_are_not_wrapped(capsys: pytest.CaptureFixture[str]) -> None:
     with Progress(record(), 1) as shown:
         shown.trial_finished(trial(0, 0.5, params={f"param{n}": n for n in range(60)}))

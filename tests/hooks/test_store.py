@@ -116,6 +116,23 @@ def test_other_constraints_are_taken_over_until_there_is_a_value(store: Store, p
     assert store.study("s").constraints == (right, fast)
 
 
+def test_several_objectives_are_one_whole(store: Store, path: Path) -> None:
+    acc, ms = hh.Maximize("acc"), hh.Minimize("ms", reduce="last")
+    assert store.open_study("s", objective=acc, further=(ms,)).objectives == (acc, ms)
+    assert store.open_study("s").objectives == Store(path).study("s").objectives == (acc, ms)
+    assert store.open_study("s", objective=ms, further=(acc,)).objectives == (ms, acc)
+    assert store.open_study("s", objective=acc).objectives == (acc,)
+    assert store.open_study("s", objective=acc, further=(ms,)).objectives == (acc, ms)
+    store.claim("s", "a", {})
+    store.finish("a", TrialState.COMPLETE, Point(0.5, metrics={"ms": 12.5}), None)
+    for first, further in [(acc, ()), (ms, (acc,)), (acc, (hh.Minimize("ms"),))]:
+        with pytest.raises(
+            StudyMismatchError, match=r"exists with the objective .*acc.*ms.*, got .*; give this search"
+        ):
+            store.open_study("s", objective=first, further=further)
+    assert store.open_study("s").objectives == (acc, ms)
+
+
 def test_constraints_need_an_objective(store: Store) -> None:
     with pytest.raises(ObjectiveError, match="study 'n' has the constraints ms <= 20 and no objective; give it one"):
         store.open_study("n", constraints=(hh.Constraint("ms", "<=", 20.0),))

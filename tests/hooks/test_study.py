@@ -640,6 +640,61 @@ def test_a_trial_that_goes_on_has_its_metrics_again(study: OpenStudy) -> None:
     assert made.tell(again).point == hh.Point(0.5, 2, metrics={"ms": 3.0})
 
 
+# Several objectives
+
+GOALS = [hh.Minimize("loss"), hh.Maximize("speed")]
+
+
+def test_the_best_trials_of_several_objectives_are_their_front(study: OpenStudy, home: Path) -> None:
+    made = study(objective=GOALS)
+    outcomes = [(0.3, 1.0), (0.2, 2.0), (0.1, 1.0), (0.2, 2.0), (0.4, 3.0)]
+
+    def train(trial: hh.Trial) -> None:
+        loss, speed = outcomes[trial.number]
+        trial.log({"loss": 9.0, "speed": 99.0}, step=0)
+        trial.log({"loss": loss, "speed": speed}, step=1)
+
+    made.run(train, trials=5)
+    assert [trial.number for trial in made.best_trials] == [1, 2, 3, 4]
+    assert made.trials[2].point == hh.Point(0.1, 1, metrics={"speed": 1.0})
+    assert made.record().losses(made.trials[2]) == (0.1, -1.0)
+    assert (made.objective, made.objectives) == (GOALS[0], tuple(GOALS))
+    with pytest.raises(
+        StudyError, match="study 's' has 2 objectives, and no one trial is the best by all; ask for its P"
+    ):
+        made.best  # noqa: B018
+    again = study(objective=None)
+    assert again.record() == made.record()
+
+
+def test_a_further_objective_never_logged_stops_the_first_run(study: OpenStudy) -> None:
+    with pytest.raises(ObjectiveError, match="metric 'speed' was never logged; logged so far: loss; log it, or name"):
+        study(objective=GOALS).run(good, trials=2)
+
+
+def test_one_objective_in_a_list_is_that_objective(study: OpenStudy) -> None:
+    made = study(objective=GOALS[:1])
+    made.run(lambda trial: abs(1.0 - trial.number), trials=3)
+    assert made.best.number == 1
+    assert [trial.number for trial in made.best_trials] == [1]
+    made.tell(made.ask(), 0)
+    assert [trial.number for trial in study().best_trials] == [1, 3]
+
+
+def test_no_pruner_is_asked_about_several_objectives(study: OpenStudy, caplog: pytest.LogCaptureFixture) -> None:
+    class Pruner:
+        @hh.hookimpl
+        def should_stop(self) -> bool:
+            return True
+
+    made = study(objective=GOALS, plugins=[Pruner()])
+    assert "study s has several objectives: no pruner is asked" in caplog.text
+    trial = made.ask()
+    trial.log({"loss": 0.5, "speed": 1.0})
+    assert not trial.should_stop
+    assert made.tell(trial).state is TrialState.COMPLETE
+
+
 # What plugins hear and answer
 
 
