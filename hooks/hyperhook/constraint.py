@@ -7,7 +7,7 @@ import sys
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from hyperhook.errors import ObjectiveError
 
@@ -87,8 +87,12 @@ _EXAMPLE = "as in {'latency_ms': ('<=', 20)}"
 def _constraint(metric: str, bound: object) -> Constraint:
     if not isinstance(bound, tuple | list) or len(bound) != 2:
         raise ObjectiveError(f"constraint: expected a relation and a bound for {metric!r}, {_EXAMPLE}, got {bound!r}")
-    relation, number = bound
-    if isinstance(number, numbers.Real) and not isinstance(number, bool):
+    return Constraint(metric, bound[0], _as_number(bound[1]))
+
+
+def _as_number(bound: object) -> Any:
+    """Return a number of whatever library as a float; what is none goes on to where it is refused."""
+    if isinstance(bound, numbers.Real) and not isinstance(bound, bool):
         with suppress(OverflowError):
-            number = float(number)
-    return Constraint(metric, relation, number)
+            return float(bound)
+    return bound

@@ -9,7 +9,7 @@ from dataclasses import replace
 from functools import partial
 
 from hyperhook.channel import Channel
-from hyperhook.errors import TrialStateError
+from hyperhook.errors import StudyError, TrialStateError
 from hyperhook.journal import Journal, read
 from hyperhook.manager import Manager
 from hyperhook.objective import Point
@@ -17,6 +17,7 @@ from hyperhook.outlet import Outlet
 from hyperhook.parameters import Params
 from hyperhook.records import StudyRecord, TrialRecord, TrialState
 from hyperhook.trial import Trial
+from hyperhook.values import as_stderr
 from hyperhook.workspace import Workspace
 
 __all__ = ["LiveTrials"]
@@ -88,26 +89,31 @@ class LiveTrials:
         self._open(handle)
         return handle
 
-    def end(
-        self, trial: Trial, value: object, state: TrialState | None, error: str | None, stderr: float | None
-    ) -> TrialRecord:
-        """End a trial; see `Study.tell`, which has checked `state` and `stderr`.
+    def end(self, trial: Trial, value: object, state: object, error: str | None, stderr: object) -> TrialRecord:
+        """End a trial; see `Study.tell`.
 
         Raises:
             ObjectiveError: It completed, and there is no value.
+            MetricError: `stderr` is no finite number from 0.
             TrialStateError: It has ended already, or was never begun here.
+            StudyError: `state` is none that ends a trial.
         """
+        told = None if state is None else _as_end(state)
+        spread = None if stderr is None else as_stderr("tell: stderr", stderr)
+        if not trial.emits:
+            trial.ended(replace(trial.record, state=told or TrialState.COMPLETE, error=error))
+            return trial.record
         channel = self._channels.get(trial.id)
         if trial.record.state.is_finished or channel is None:
             raise TrialStateError(f"tell: trial {trial.record.name!r} has ended already, as {trial.record.state}")
         trial.flush()
         if channel.journal.grew_elsewhere:
             trial.catch_up(event for event, _ in read(channel.journal.path))
-        state = state or (TrialState.PRUNED if trial.stop_requested else TrialState.COMPLETE)
-        point = self._point(trial, value, state)
-        if stderr is not None and point is not None:
-            point = replace(point, stderr=stderr)
-        ended = self._workspace.end(trial.record, channel.journal, state, point, error)
+        how = told or (TrialState.PRUNED if trial.stop_requested else TrialState.COMPLETE)
+        point = self._point(trial, value, how)
+        if spread is not None and point is not None:
+            point = replace(point, stderr=spread)
+        ended = self._workspace.end(trial.record, channel.journal, how, point, error)
         if ended is None:
             ended = self._workspace.store.trial(trial.id) or trial.record
             log.warning("trial %s had been ended as %s elsewhere; this ending does not count", ended.name, ended.state)
@@ -142,3 +148,10 @@ class LiveTrials:
         if value is None and self._study.objective is None:
             return None
         return curve.check(curve.reduced() if value is None else curve.told(value), value)
+
+
+def _as_end(state: object) -> TrialState:
+    for end in TrialState:
+        if end.is_finished and end == state:
+            return end
+    raise StudyError(f"tell: expected state COMPLETE, PRUNED, FAILED or KILLED, got {state!r}")

@@ -112,17 +112,18 @@ def as_objectives(objective: object) -> tuple[Objective, ...]:
     """
     if objective is None:
         return ()
-    found = tuple(objective) if isinstance(objective, list | tuple) else (objective,)
-    for one in found:
-        if not isinstance(one, Objective):
-            raise ObjectiveError(f"objective: expected hh.Maximize(…) or hh.Minimize(…), got {one!r}")
-    if not found:
+    goals: list[Objective] = []
+    for goal in objective if isinstance(objective, list | tuple) else [objective]:
+        if not isinstance(goal, Objective):
+            raise ObjectiveError(f"objective: expected hh.Maximize(…) or hh.Minimize(…), got {goal!r}")
+        if any(goal.metric == other.metric for other in goals):
+            raise ObjectiveError(
+                f"objective: expected different metrics, got {goal.metric!r} twice; leave one of them out"
+            )
+        goals.append(goal)
+    if not goals:
         raise ObjectiveError("objective: expected at least one in the list, got none; leave it out for a group of runs")
-    metrics = [one.metric for one in found]
-    for metric in metrics:
-        if metrics.count(metric) > 1:
-            raise ObjectiveError(f"objective: expected different metrics, got {metric!r} twice; leave one of them out")
-    return found
+    return tuple(goals)
 
 
 def as_value(value: object, metric: str | None = None) -> float:

@@ -12,7 +12,7 @@ import time
 import weakref
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import astuple, dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,63 +22,14 @@ from hyperhook.objective import Objective, Point
 from hyperhook.parameters import Params
 from hyperhook.records import StudyRecord, TrialRecord, TrialState
 from hyperhook.space import Space
+from hyperhook.tables import SCHEMA, define_tables, migrate, study_of, study_values, trial_of
 
 if TYPE_CHECKING:
-    from sqlalchemy import Connection, Engine, Row, Table
+    from sqlalchemy import Connection, Engine
 
 __all__ = ["Store"]
 
-SCHEMA = 4
 _BUSY_TIMEOUT_SECONDS = 30
-
-
-@dataclass(frozen=True, slots=True)
-class _Tables:
-    meta: Table
-    studies: Table
-    trials: Table
-
-
-def _define_tables() -> _Tables:
-    from sqlalchemy import Column, Float, Index, Integer, MetaData, String, Table, Text, UniqueConstraint
-
-    metadata = MetaData()
-    meta = Table("meta", metadata, Column("schema_version", Integer, primary_key=True))
-    studies = Table(
-        "studies",
-        metadata,
-        Column("name", String(255), primary_key=True),
-        Column("space", Text, nullable=False),
-        Column("metric", Text),
-        Column("direction", String(16)),
-        Column("reduce", String(16)),
-        Column("seed", Integer),
-        Column("created_time", Float, nullable=False),
-        Column("constraints", Text),
-        Column("further", Text),
-    )
-    trials = Table(
-        "trials",
-        metadata,
-        Column("id", String(64), primary_key=True),
-        Column("study", String(255), nullable=False),
-        Column("number", Integer, nullable=False),
-        Column("params", Text, nullable=False),
-        Column("state", String(16), nullable=False),
-        Column("value", Float),
-        Column("step", Integer),
-        Column("epoch", Integer),
-        Column("error", Text),
-        Column("started_time", Float, nullable=False),
-        Column("finished_time", Float),
-        Column("launch", String(64)),
-        Column("stderr", Float),
-        Column("metrics", Text),
-        UniqueConstraint("study", "number"),
-        Index("trials_by_state", "study", "state"),
-        Index("trials_by_launch", "launch"),
-    )
-    return _Tables(meta, studies, trials)
 
 
 class Store:
@@ -97,7 +48,7 @@ class Store:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._tables = _define_tables()
+        self._tables = define_tables()
         self._engine = _sqlite(path)
         with self._transaction() as connection:
             self._tables.meta.metadata.create_all(connection)
@@ -110,7 +61,7 @@ class Store:
                     "use the version of hyperhook that wrote it, or another home"
                 )
             elif found < SCHEMA:
-                _migrate(connection, self._tables)
+                migrate(connection, self._tables)
         self.close = weakref.finalize(self, _close, _hold_open(path), os.getpid())
         """Let go of the database; a store that is used again after it is slower, and right."""
 
@@ -172,9 +123,9 @@ class Store:
                     further=further,
                 )
                 _check_goals(made)
-                connection.execute(studies.insert().values(name=name, created_time=time.time(), **_study_values(made)))
+                connection.execute(studies.insert().values(name=name, created_time=time.time(), **study_values(made)))
                 return made
-            found = _study(row)
+            found = study_of(row)
             if space is not None and found.space != space:
                 raise StudyMismatchError(_space_difference(name, found.space, space))
             wanted = found.objectives if objective is None else (objective, *further)
@@ -198,7 +149,7 @@ class Store:
                 further=wanted[1:],
             )
             _check_goals(merged)
-            connection.execute(studies.update().where(studies.c.name == name).values(**_study_values(merged)))
+            connection.execute(studies.update().where(studies.c.name == name).values(**study_values(merged)))
             return merged
 
     def _has_values(self, connection: Connection, study: str) -> bool:
@@ -219,7 +170,7 @@ class Store:
                 names = [n for (n,) in connection.execute(studies.select().with_only_columns(studies.c.name))]
                 raise StudyError(f"there is no study {name!r} here; there are: {', '.join(sorted(names)) or 'none'}")
             rows = connection.execute(trials.select().where(trials.c.study == name).order_by(trials.c.number))
-            return replace(_study(row), trials=tuple(map(_trial, rows)))
+            return replace(study_of(row), trials=tuple(map(trial_of, rows)))
 
     def study_names(self) -> list[str]:
         """Return the names of all studies, the oldest first."""
@@ -293,7 +244,7 @@ class Store:
             ended["finished_time"] = max(time.time(), running.started_time)  # a clock may be set back
             if connection.execute(trials.update().where(where).values(**ended)).rowcount == 0:
                 return None
-            return _trial(connection.execute(trials.select().where(trials.c.id == trial_id)).one())
+            return trial_of(connection.execute(trials.select().where(trials.c.id == trial_id)).one())
 
     def reopen(self, trial_id: str) -> TrialRecord | None:
         """Make a trial that ended a RUNNING one again, atomically.
@@ -309,28 +260,28 @@ class Store:
             again = trials.update().where(where).values(state=TrialState.RUNNING.value, **blank)
             if connection.execute(again).rowcount == 0:
                 return None
-            return _trial(connection.execute(trials.select().where(trials.c.id == trial_id)).one())
+            return trial_of(connection.execute(trials.select().where(trials.c.id == trial_id)).one())
 
     def trial(self, trial_id: str) -> TrialRecord | None:
         """Return a trial; None where there is none of that id."""
         trials = self._tables.trials
         with self._transaction(write=False) as connection:
             row = connection.execute(trials.select().where(trials.c.id == trial_id)).one_or_none()
-            return None if row is None else _trial(row)
+            return None if row is None else trial_of(row)
 
     def running(self, study: str) -> list[TrialRecord]:
         """Return the trials of a study that are RUNNING."""
         trials = self._tables.trials
         with self._transaction(write=False) as connection:
             where = (trials.c.study == study) & (trials.c.state == TrialState.RUNNING.value)
-            return [_trial(row) for row in connection.execute(trials.select().where(where))]
+            return [trial_of(row) for row in connection.execute(trials.select().where(where))]
 
     def launched(self, launch: str) -> TrialRecord | None:
         """Return the trial that a leading rank started under this mark; None where it has not yet."""
         trials = self._tables.trials
         with self._transaction(write=False) as connection:
             row = connection.execute(trials.select().where(trials.c.launch == launch)).one_or_none()
-            return None if row is None else _trial(row)
+            return None if row is None else trial_of(row)
 
     def __getstate__(self) -> dict[str, Any]:
         return {"path": self._path}
@@ -377,40 +328,6 @@ def _sqlite(path: Path) -> Engine:
     return engine
 
 
-def _migrate(connection: Connection, tables: _Tables) -> None:
-    """Bring an older store up to `SCHEMA`: whatever came since is a column that may be empty."""
-    from sqlalchemy import inspect
-
-    for table in (tables.studies, tables.trials):
-        there = {column["name"] for column in inspect(connection).get_columns(table.name)}
-        for column in table.columns:
-            if column.name not in there:
-                kind = column.type.compile(connection.dialect)
-                connection.exec_driver_sql(f"ALTER TABLE {table.name} ADD COLUMN {column.name} {kind}")
-    connection.execute(tables.meta.update().values(schema_version=SCHEMA))
-
-
-def _study(row: Row[Any]) -> StudyRecord:
-    objective = None if row.metric is None else Objective(row.metric, row.direction, row.reduce)
-    constraints = tuple(Constraint(*found) for found in json.loads(row.constraints or "[]"))
-    further = tuple(Objective(*found) for found in json.loads(row.further or "[]"))
-    space = Space.from_json(json.loads(row.space))
-    return StudyRecord(row.name, space, objective, row.seed, constraints=constraints, further=further)
-
-
-def _study_values(study: StudyRecord) -> dict[str, object]:
-    objective = study.objective
-    return {
-        "space": json.dumps(study.space.to_json()),
-        "metric": objective.metric if objective else None,
-        "direction": objective.direction if objective else None,
-        "reduce": objective.reduce if objective else None,
-        "seed": study.seed,
-        "constraints": json.dumps([astuple(c) for c in study.constraints]) if study.constraints else None,
-        "further": json.dumps([astuple(objective) for objective in study.further]) if study.further else None,
-    }
-
-
 def _check_goals(study: StudyRecord) -> None:
     if study.constraints and study.objective is None:
         raise ObjectiveError(
@@ -421,24 +338,6 @@ def _check_goals(study: StudyRecord) -> None:
 
 def _listed(goals: Iterable[Constraint | Objective]) -> str:
     return ", ".join(map(str, goals)) or "none"
-
-
-def _trial(row: Row[Any]) -> TrialRecord:
-    return TrialRecord(
-        id=row.id,
-        number=row.number,
-        study=row.study,
-        params=json.loads(row.params),
-        state=TrialState(row.state),
-        value=row.value,
-        step=row.step,
-        epoch=row.epoch,
-        error=row.error,
-        started_time=row.started_time,
-        finished_time=row.finished_time,
-        stderr=row.stderr,
-        metrics=json.loads(row.metrics) if row.metrics else {},
-    )
 
 
 def _space_difference(study: str, found: Space, wanted: Space) -> str:

@@ -19,10 +19,9 @@ from hyperhook.errors import (
     ObjectiveError,
     PluginError,
     SpaceError,
-    StoreError,
     StudyError,
 )
-from hyperhook.events import StudyFinished, StudyStarted, text
+from hyperhook.events import text
 from hyperhook.executor import ThisProcess
 from hyperhook.export import point_table, to_dataframe, trial_table
 from hyperhook.home import Home
@@ -34,10 +33,10 @@ from hyperhook.parameters import Parameter, Params, plain
 from hyperhook.progress import Progress
 from hyperhook.ranks import Launch, Silence
 from hyperhook.records import StudyRecord, TrialRecord, TrialState
+from hyperhook.session import Session
 from hyperhook.space import Space
 from hyperhook.tracker import Tracker
 from hyperhook.trial import Trial, running
-from hyperhook.values import as_stderr
 from hyperhook.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -125,7 +124,7 @@ class Study:
             log.warning("study %s has several objectives: no pruner is asked", name)
         self._launch = Launch(name, self._workspace.home.launches)
         self._live = LiveTrials(self._record, self._workspace, self._manager, self._outlet)
-        self._begun = False
+        self._session = Session(self._record, self._workspace, self._manager, self._outlet)
         self._pid = os.getpid()
 
     def __repr__(self) -> str:
@@ -196,7 +195,8 @@ class Study:
         """Return the trials as a pandas DataFrame, one row each: what ``hyperhook export`` writes.
 
         The columns are trial (its name), number, state, value, stderr, step, epoch, started_time, finished_time,
-        duration_seconds, error, and ``param.<name>`` for each param, those that were logged later included.
+        duration_seconds, error, ``metric.<name>`` for what trials are judged by beside their value, feasible where
+        there are constraints, and ``param.<name>`` for each param, those that were logged later included.
 
         Args:
             points: One row for each logged point instead: trial, time (seconds since 1970, UTC), step, epoch, name and
@@ -246,7 +246,7 @@ class Study:
                         self._manager.unregister(shown)
         finally:
             self._launch.end_run()
-            self._finish()
+            self._session.finish()
             self.flush()
         return self
 
@@ -279,7 +279,7 @@ class Study:
         self._begin()
         study = self.record()
         if budget is not None and _used(study) >= budget:
-            if not self._reap() or _used(study := self.record()) >= budget:
+            if not self._session.reap() or _used(study := self.record()) >= budget:
                 return None
         trial = self._live.begin(self._suggest(study), budget=budget, launch=self._launch.mark())
         if trial is not None:
@@ -346,13 +346,6 @@ class Study:
             TrialStateError: It has ended already.
             StudyError: `state` is none that ends a trial.
         """
-        if state is not None:
-            state = _as_end(state)
-        if stderr is not None:
-            stderr = as_stderr("tell: stderr", stderr)
-        if not trial.emits:
-            trial.ended(replace(trial.record, state=state or TrialState.COMPLETE, error=error))
-            return trial.record
         return self._live.end(trial, value, state, error, stderr)
 
     def attempt(self, trial: Trial, train: Callable[[Trial], object]) -> TrialRecord:
@@ -415,7 +408,7 @@ class Study:
         if os.getpid() != self._pid or self._launch.follows:
             return
         atexit.unregister(self._close_at_exit)
-        self._finish()
+        self._session.finish()
         self.flush()
         self._outlet.close()
         self._workspace.store.close()
@@ -433,34 +426,9 @@ class Study:
             self.close()
 
     def _begin(self) -> None:
-        """Announce, once, that this process works on the study; mend what a dead one left."""
-        if self._begun:
-            return
-        self._begun = True
-        atexit.register(self._close_at_exit)
-        self._reap()
-        self._outlet.announce(StudyStarted.of(self._record))
-        self._manager.events.study_started(study=self.record())
-
-    def _reap(self) -> bool:
-        """End the trials whose process died; tell whether there were any."""
-        killed = self._workspace.reap(self.name, self._outlet.trackers)
-        for trial in killed:
-            log.warning("trial %s was running when its process died: marked as %s", trial.name, trial.state)
-            self._manager.events.trial_finished(trial=trial)
-        return bool(killed)
-
-    def _finish(self) -> None:
-        if not self._begun:
-            return
-        self._begun = False
-        try:
-            if not self._workspace.home.database.exists():
-                raise StoreError(f"home {str(self._workspace.home.path)!r} is gone")
-            self._outlet.announce(StudyFinished.of(self._record))
-            self._manager.events.study_finished(study=self.record())
-        except (OSError, StoreError) as error:  # training has ended: what it gave is not lost by this
-            log.error("the end of study %s cannot be written (%s)", self.name, error)
+        if not self._session.has_begun:
+            atexit.register(self._close_at_exit)
+            self._session.begin()
 
     def _suggest(self, study: StudyRecord) -> Params:
         if not study.space:
@@ -503,13 +471,6 @@ def _as_seed(seed: object) -> int | None:
     if isinstance(seed, numbers.Integral) and not isinstance(seed, bool) and abs(int(seed)) < 2**63:
         return int(seed)
     raise StudyError(f"seed: expected None or an int that fits in 64 bits, got {seed!r}")
-
-
-def _as_end(state: object) -> TrialState:
-    for end in TrialState:
-        if end.is_finished and end == state:
-            return end
-    raise StudyError(f"tell: expected state COMPLETE, PRUNED, FAILED or KILLED, got {state!r}")
 
 
 def _used(study: StudyRecord) -> int:

@@ -18,7 +18,8 @@ import hyperhook as hh
 from hyperhook.errors import ObjectiveError, StoreError, StudyError, StudyMismatchError
 from hyperhook.objective import Point
 from hyperhook.records import StudyRecord, TrialState
-from hyperhook.store import SCHEMA, Store
+from hyperhook.store import Store
+from hyperhook.tables import SCHEMA
 
 SPACE = hh.Space({"x": hh.Float(0, 1), "net": hh.Choice({"cnn": {"width": hh.Int(1, 4)}, "mlp": {}})})
 STUDY = StudyRecord("s", SPACE, hh.Maximize("acc", reduce="last"), seed=3)
