@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from hyperhook.constraint import Constraint
 from hyperhook.errors import HyperhookError
 from hyperhook.hookspecs import hookimpl
 from hyperhook.objective import Maximize, Minimize, Objective, Point
@@ -21,6 +22,7 @@ __all__ = [
     "Artifact",
     "Beta",
     "Choice",
+    "Constraint",
     "Dataset",
     "Float",
     "HyperhookError",

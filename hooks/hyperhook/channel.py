@@ -98,10 +98,11 @@ class Channel:
             projection.deliver_or_report()
 
     def should_stop(self, trial: TrialRecord, last: Point | None) -> bool:
-        """Ask the pruners."""
+        """Ask the pruners; with several objectives none is asked: what is bad by one may be the best by another."""
         if not self._manager.decides("should_stop"):
             return False
-        return bool(self._manager.decide.should_stop(study=self._snapshot(), trial=trial, last=last))
+        study = self._snapshot()
+        return not study.further and bool(self._manager.decide.should_stop(study=study, trial=trial, last=last))
 
     def close(self) -> None:
         """Let go of the journal and of the cursors."""

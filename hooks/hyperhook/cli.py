@@ -52,26 +52,34 @@ def studies(home: HomeOption = None) -> None:
         states = [trial.state for trial in study.trials]
         table.add_row(
             name,
-            f"{study.objective.direction} {study.objective.metric}" if study.objective else "-",
+            ", ".join(f"{objective.direction} {objective.metric}" for objective in study.objectives) or "-",
             str(len(states)),
             str(states.count(TrialState.COMPLETE)),
             str(states.count(TrialState.FAILED) + states.count(TrialState.KILLED)),
             str(states.count(TrialState.RUNNING)),
-            f"{study.best.value:.6g}" if study.best else "-",
+            _best(study),
         )
     _print(table)
 
 
 @app.command()
 def show(study: str, home: HomeOption = None) -> None:
-    """Show a study's trials, the best first."""
+    """Show a study's trials, the best first; those that do not meet the constraints stand behind those that do."""
     record = _open(home).store.study(study)
-    table = Table("trial", "state", "value", "step", "epoch", "time", *record.space, "error", box=None, pad_edge=False)
-    for trial in sorted(record.trials, key=lambda trial: _rank(record, trial)):
+    front = record.best_trials
+    feasible = ("feasible",) if record.constraints else ()
+    best = ("best",) if record.further else ()
+    judged = ("value", *record.watched, *feasible, *best)
+    table = Table("trial", "state", *judged, "step", "epoch", "time", *record.space, "error", box=None, pad_edge=False)
+    ranked = sorted(record.trials, key=lambda trial: _rank(record, trial))
+    for trial in sorted(ranked, key=lambda trial: bool(best) and trial not in front):
         table.add_row(
             str(trial.number),
             str(trial.state),
             _cell(trial.value),
+            *(_cell(trial.metrics.get(name)) for name in record.watched),
+            *(_yes(record.is_feasible(trial)) if trial.metrics else "-" for _ in feasible),
+            *(_yes(trial in front) for _ in best),
             _cell(trial.step),
             _cell(trial.epoch),
             format_seconds(trial.finished_time - trial.started_time) if trial.finished_time else "-",
@@ -182,9 +190,23 @@ def _open(home: Path | None) -> Workspace:
     return Workspace(found)
 
 
-def _rank(study: StudyRecord, trial: TrialRecord) -> tuple[bool, float, int]:
+def _best(study: StudyRecord) -> str:
+    if study.further:
+        return f"{len(study.best_trials)} trials"
+    if study.best is None:
+        return "-"
+    return f"{study.best.value:.6g}" + ("" if study.is_feasible(study.best) else " (infeasible)")
+
+
+def _rank(study: StudyRecord, trial: TrialRecord) -> tuple[bool, bool, float, float, int]:
     loss = study.loss(trial) if trial.state is TrialState.COMPLETE else None
-    return loss is None, loss or 0.0, trial.number
+    if loss is None:
+        return True, False, 0.0, 0.0, trial.number
+    return False, not study.is_feasible(trial), study.excess(trial), loss, trial.number
+
+
+def _yes(whether: bool) -> str:
+    return "yes" if whether else "no"
 
 
 def _cell(value: object) -> str:

@@ -6,14 +6,14 @@
     ├── SpaceError (ValueError)        a parameter, a space or a set of params that cannot be
     ├── MetricError (ValueError)       a metric's name, value or step that cannot be logged
     ├── ArtifactError (ValueError)     a file, a figure, a table, a text, a tag or a dataset that cannot be logged
-    ├── ObjectiveError (ValueError)    a trial that gives no value to search with
+    ├── ObjectiveError (ValueError)    what is searched for cannot be, or a trial gives no value to search with
     │   └── NotFiniteError             its value is NaN or infinite: the training diverged
     ├── PluginError                    a plugin that cannot be used
     │   ├── UnknownPluginError         no plugin of that name is installed
     │   ├── MissingLibraryError        the plugin is there, the library it drives is not
     │   └── HookError                  a hook method that no contract knows, or with a wrong argument
     ├── StudyError                     a study that cannot be opened, or cannot go on
-    │   ├── StudyMismatchError         it exists, with another space or objective
+    │   ├── StudyMismatchError         it exists, with another space or objective, or other constraints
     │   ├── TooManyFailuresError       trial after trial failed, so the search was stopped
     │   └── EmptyStudyError            nothing to answer with: no trial has a value yet
     ├── TrialStateError                a trial that has ended already
@@ -63,7 +63,7 @@ class ArtifactError(HyperhookError, ValueError):
 
 
 class ObjectiveError(HyperhookError, ValueError):
-    """A trial that gives no value to search with."""
+    """An objective or a constraint that cannot be, or a trial that gives no value to search with."""
 
 
 class NotFiniteError(ObjectiveError):
@@ -91,7 +91,7 @@ class StudyError(HyperhookError):
 
 
 class StudyMismatchError(StudyError):
-    """The study exists already, with another space or objective."""
+    """The study exists already, with another space or objective, or with other constraints."""
 
 
 class TooManyFailuresError(StudyError):

@@ -15,8 +15,9 @@ from typing import Any, Self, TypeAlias
 
 import msgspec
 
+from hyperhook.constraint import Constraint
 from hyperhook.errors import JournalError
-from hyperhook.objective import Direction, Objective, Reduce
+from hyperhook.objective import Direction, Objective, Point, Reduce
 from hyperhook.parameters import Scalar
 from hyperhook.records import Artifact, ArtifactKind, Dataset, StudyRecord, TrialRecord, TrialState
 from hyperhook.space import Space
@@ -44,7 +45,7 @@ __all__ = [
     "trial_after",
 ]
 
-SCHEMA = 3
+SCHEMA = 4
 
 
 class _Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", omit_defaults=True):
@@ -60,6 +61,8 @@ class _StudyEvent(_Event, frozen=True, kw_only=True):
     direction: Direction = "minimize"
     reduce: Reduce = "best"
     seed: int | None = None
+    constraints: tuple[Constraint, ...] = ()
+    further: tuple[Objective, ...] = ()
 
     @classmethod
     def of(cls, study: StudyRecord) -> Self:
@@ -73,12 +76,15 @@ class _StudyEvent(_Event, frozen=True, kw_only=True):
             direction=objective.direction if objective else "minimize",
             reduce=objective.reduce if objective else "best",
             seed=study.seed,
+            constraints=study.constraints,
+            further=study.further,
         )
 
     def record(self) -> StudyRecord:
         """Return the study, without its trials."""
         objective = None if self.metric is None else Objective(self.metric, self.direction, self.reduce)
-        return StudyRecord(self.study, Space.from_json(self.space), objective, self.seed)
+        space = Space.from_json(self.space)
+        return StudyRecord(self.study, space, objective, self.seed, constraints=self.constraints, further=self.further)
 
 
 class StudyStarted(_StudyEvent, frozen=True, kw_only=True, tag="study_started"):
@@ -117,11 +123,12 @@ class ParamsLogged(_Event, frozen=True, kw_only=True, tag="params_logged"):
 
 
 class MetricsLogged(_Event, frozen=True, kw_only=True, tag="metrics_logged"):
-    """Metrics were logged together, at one step."""
+    """Metrics were logged together, at one step; `stderr` holds the standard errors of some, where they were given."""
 
     metrics: dict[str, float | str]
     step: int
     epoch: int | None = None
+    stderr: dict[str, float] | None = None
 
     def values(self) -> dict[str, float]:
         """Return the metrics with NaN and the infinities as numbers again."""
@@ -193,6 +200,8 @@ class TrialFinished(_Event, frozen=True, kw_only=True, tag="trial_finished"):
     step: int | None = None
     epoch: int | None = None
     error: str | None = None
+    stderr: float | None = None
+    metrics: dict[str, float] = {}
 
     @classmethod
     def of(cls, trial: TrialRecord) -> TrialFinished:
@@ -204,7 +213,14 @@ class TrialFinished(_Event, frozen=True, kw_only=True, tag="trial_finished"):
             step=trial.step,
             epoch=trial.epoch,
             error=trial.error,
+            stderr=trial.stderr,
+            metrics=dict(trial.metrics),
         )
+
+    @property
+    def point(self) -> Point | None:
+        """The value with its standard error, where it was logged, and the metrics there; None where there is none."""
+        return None if self.value is None else Point(self.value, self.step, self.epoch, self.stderr, self.metrics)
 
 
 Event: TypeAlias = (
@@ -262,18 +278,9 @@ def trial_after(trial: TrialRecord | None, event: Event) -> TrialRecord | None:
     if isinstance(event, TrialStarted):
         return TrialRecord(event.id, event.number, event.study, event.params, started_time=event.time)
     if isinstance(event, TrialResumed) and trial is not None:
-        running = TrialState.RUNNING
-        return replace(trial, state=running, value=None, step=None, epoch=None, error=None, finished_time=None)
+        return replace(trial.at(None), state=TrialState.RUNNING, error=None, finished_time=None)
     if isinstance(event, TrialFinished) and trial is not None:
-        return replace(
-            trial,
-            state=event.state,
-            value=event.value,
-            step=event.step,
-            epoch=event.epoch,
-            error=event.error,
-            finished_time=event.time,
-        )
+        return replace(trial.at(event.point), state=event.state, error=event.error, finished_time=event.time)
     return trial
 
 

@@ -9,11 +9,14 @@ a trial's column
 trial                   its name in trackers, ``study-number``; the points have it, too, so that the tables join
 number                  counts the trials of the study from 0
 state                   ``COMPLETE``, ``PRUNED``, ``FAILED``, ``KILLED``, ``RUNNING`` or ``QUEUED``
-value, step, epoch      the objective's value in its own direction, and where it was logged
+value, stderr           the objective's value in its own direction, and its standard error where one was given
+step, epoch             where the value was logged
 started_time            UTC
 finished_time           UTC; empty while the trial runs
 duration_seconds        empty while the trial runs
 error                   why it failed or was killed
+metric.<name>           of a study with further objectives or constraints: their metrics, where the value is from
+feasible                of a study with constraints: whether the trial meets them all; empty where it has no value
 param.<name>            a param, those that were logged later included; empty where the trial has none of that name
 ======================  ==========================================================================================
 
@@ -87,20 +90,23 @@ def trial_table(home: Home, study: StudyRecord) -> Table:
     params = [{**trial.params, **_logged_params(home, trial)} for trial in study.trials]
     names = list(dict.fromkeys(name for known in params for name in known))
     kinds = {name: _kind([known[name] for known in params if name in known]) for name in names}
-    columns = {
+    columns: dict[str, type] = {
         "trial": str,
         "number": int,
         "state": str,
         "value": float,
+        "stderr": float,
         "step": int,
         "epoch": int,
         "started_time": datetime,
         "finished_time": datetime,
         "duration_seconds": float,
         "error": str,
+        **{f"metric.{name}": float for name in study.watched},
+        **({"feasible": bool} if study.constraints else {}),
     }
     rows = [
-        (*_facts(trial), *(known.get(name) for name in names))
+        (*_facts(trial), *_judged(study, trial), *(known.get(name) for name in names))
         for trial, known in zip(study.trials, params, strict=True)
     ]
     return Table({**columns, **{f"param.{name}": kind for name, kind in kinds.items()}}, rows)
@@ -183,6 +189,7 @@ def _facts(trial: TrialRecord) -> tuple[Cell, ...]:
         trial.number,
         str(trial.state),
         trial.value,
+        trial.stderr,
         trial.step,
         trial.epoch,
         datetime.fromtimestamp(trial.started_time, UTC),
@@ -190,6 +197,14 @@ def _facts(trial: TrialRecord) -> tuple[Cell, ...]:
         None if finished is None else finished - trial.started_time,
         trial.error,
     )
+
+
+def _judged(study: StudyRecord, trial: TrialRecord) -> Iterator[Cell]:
+    """Yield what a trial came to beside its value."""
+    for name in study.watched:
+        yield trial.metrics.get(name)
+    if study.constraints:
+        yield None if trial.value is None else study.is_feasible(trial)
 
 
 def _logged_params(home: Home, trial: TrialRecord) -> dict[str, Scalar]:

@@ -229,8 +229,11 @@ class Decisions:
         """Choose the params of the next trials. The first answer holds.
 
         Args:
-            study: The study with all its trials; ``study.loss(trial)`` is a trial's value, less being better. Trials
-                that are RUNNING have params and no value: take them as pending.
+            study: The study with all its trials; ``study.loss(trial)`` is a trial's value, less being better, and
+                ``trial.stderr`` its standard error, where one was given. Trials that are RUNNING have params and no
+                value: take them as pending. Where there are ``study.constraints``, ``trial.metrics`` has their metrics,
+                and ``study.is_feasible(trial)`` tells whether they are met. Of several ``study.objectives``,
+                ``study.losses(trial)`` are a trial's values by all.
             count: How many to choose, 1 or more.
 
         Returns:
@@ -255,7 +258,7 @@ class Decisions:
             True to stop it as PRUNED, False to go on; None passes the question on.
 
         Called: after the trial logged; the Lightning callback asks after each validation and each training epoch.
-        How often: whenever ``Trial.should_stop`` is read, until it was True once.
+        How often: whenever ``Trial.should_stop`` is read, until it was True once; never with several objectives.
         Where: in the training process, in the thread that reads it; under DDP on rank zero only.
         If it raises: the error reaches the reader of ``should_stop``.
         """

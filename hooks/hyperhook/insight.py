@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 
 from hyperhook.errors import EmptyStudyError, PluginError, SpaceError
 from hyperhook.manager import Manager
@@ -73,6 +74,8 @@ def importance(study: StudyRecord, manager: Manager) -> dict[str, float]:
 def best(study: StudyRecord, manager: Manager) -> TrialRecord | None:
     """Return the best COMPLETE trial by the hook `which_is_best`, where all pass that with the best value.
 
+    Plugins see only the trials that meet all constraints; where none does, nobody is asked.
+
     Args:
         study: The study with all its trials.
         manager: The plugins to ask.
@@ -83,12 +86,13 @@ def best(study: StudyRecord, manager: Manager) -> TrialRecord | None:
     Raises:
         PluginError: A plugin answers with something else.
     """
-    if study.best is None:
-        return None
-    answer = manager.decide.which_is_best(study=study)
+    if study.best is None or not study.is_feasible(study.best):
+        return study.best
+    candidates = replace(study, trials=tuple(filter(study.is_feasible, study.trials))) if study.constraints else study
+    answer = manager.decide.which_is_best(study=candidates)
     if answer is None:
         return study.best
-    if answer not in study.trials or answer.state is not TrialState.COMPLETE or answer.value is None:
+    if answer not in candidates.trials or answer.state is not TrialState.COMPLETE or answer.value is None:
         raise PluginError(
             f"which_is_best: expected a COMPLETE trial of study {study.name!r} that has a value, got {answer!r}; "
             "mend the plugin"

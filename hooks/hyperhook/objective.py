@@ -1,4 +1,4 @@
-"""The objective: a metric, a direction, and how a trial's curve becomes one value.
+"""The objective: a metric, a direction, and which point of a trial's curve is its value.
 
 Inside, everything is minimised: `Objective.loss` is the one place where the sign flips.
 """
@@ -12,7 +12,7 @@ from typing import Literal, SupportsFloat
 
 from hyperhook.errors import NotFiniteError, ObjectiveError
 
-__all__ = ["Curve", "Direction", "Maximize", "Minimize", "Objective", "Point", "Reduce", "as_value"]
+__all__ = ["Direction", "Maximize", "Minimize", "Objective", "Point", "Reduce", "as_objectives", "as_value"]
 
 Direction = Literal["maximize", "minimize"]
 Reduce = Literal["best", "last"]
@@ -20,11 +20,17 @@ Reduce = Literal["best", "last"]
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """One value of a metric, with the step (0-based) and epoch at which it was logged."""
+    """One value of a metric, with the step (0-based) and epoch at which it was logged.
+
+    `stderr` is the value's standard error, in its unit, from 0; None where nobody gave one. `metrics` are the values of
+    what else the study judges trials by, there: those logged at that step, else those logged last.
+    """
 
     value: float
     step: int | None = None
     epoch: int | None = None
+    stderr: float | None = None
+    metrics: Mapping[str, float] = field(default_factory=dict, hash=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,83 +100,57 @@ def Minimize(metric: str, *, reduce: Reduce = "best") -> Objective:
     return Objective(metric, "minimize", reduce)
 
 
-@dataclass(slots=True)
-class Curve:
-    """The objective's points of one trial, reduced as they come: constant memory, whatever the trial's length.
+def as_objectives(objective: object) -> tuple[Objective, ...]:
+    """Return the objectives that a user gave: none, one, or several of different metrics.
+
+    Raises:
+        ObjectiveError: They are no objectives, an empty list, or two of them have the same metric.
+
+    Example:
+        >>> [objective.metric for objective in as_objectives([Maximize("auc"), Minimize("latency_ms")])]
+        ['auc', 'latency_ms']
+    """
+    if objective is None:
+        return ()
+    goals: list[Objective] = []
+    for goal in objective if isinstance(objective, list | tuple) else [objective]:
+        if not isinstance(goal, Objective):
+            raise ObjectiveError(f"objective: expected hh.Maximize(…) or hh.Minimize(…), got {goal!r}")
+        if any(goal.metric == other.metric for other in goals):
+            raise ObjectiveError(
+                f"objective: expected different metrics, got {goal.metric!r} twice; leave one of them out"
+            )
+        goals.append(goal)
+    if not goals:
+        raise ObjectiveError("objective: expected at least one in the list, got none; leave it out for a group of runs")
+    return tuple(goals)
+
+
+def as_value(value: object, metric: str | None = None) -> float:
+    """Return what a training function gave as its value.
 
     Args:
-        objective: What to reduce; None collects only the names of the metrics.
-    """
-
-    objective: Objective | None
-    names: dict[str, None] = field(default_factory=dict)
-    count: int = 0
-    best: Point | None = None
-    last: Point | None = None
-
-    def add(self, metrics: Mapping[str, float], step: int | None, epoch: int | None) -> None:
-        """Take in the metrics of one call of `Trial.log`."""
-        if not metrics.keys() <= self.names.keys():
-            self.names.update(dict.fromkeys(metrics))
-        value = None if self.objective is None else metrics.get(self.objective.metric)
-        if self.objective is None or value is None:
-            return
-        self.count += 1
-        self.last = Point(value, step, epoch)
-        if math.isfinite(value) and (self.best is None or self.objective.is_better(value, self.best.value)):
-            self.best = self.last
-
-    def reduced(self) -> Point:
-        """Return the trial's value.
-
-        Raises:
-            ObjectiveError: The metric was never logged.
-            NotFiniteError: Its value is NaN or infinite.
-        """
-        if self.objective is None:
-            raise ObjectiveError("the study has no objective; give it one: objective=hh.Maximize('val_acc')")
-        metric = self.objective.metric
-        if self.last is None:
-            logged = ", ".join(sorted(self.names)) or "nothing"
-            raise ObjectiveError(
-                f"metric {metric!r} was never logged; logged so far: {logged}; "
-                "log it, or name one of these in the objective"
-            )
-        point = self.best if self.objective.reduce == "best" else self.last
-        if point is None or not math.isfinite(point.value):
-            where = "at its last point" if self.objective.reduce == "last" else f"at all of its {self.count} points"
-            raise NotFiniteError(
-                f"metric {metric!r} was {self.last.value} {where} (last at step {self.last.step}); "
-                "expected a finite number: the training diverged"
-            )
-        return point
-
-    def point_of(self, value: float) -> Point:
-        """Return a value that the training function gave, at the step it stood at: the best point's if that has it."""
-        at = self.best if self.best is not None and self.best.value == value else self.last
-        return Point(value, at.step, at.epoch) if at else Point(value)
-
-
-def as_value(value: object) -> float:
-    """Return what a training function gave as its value.
+        value: What it gave.
+        metric: The metric that it gave the value for; None where it gave one number.
 
     Raises:
         ObjectiveError: It is not one number.
         NotFiniteError: It is NaN or infinite.
     """
+    where = "" if metric is None else f" for {metric!r}"
     if isinstance(value, str | bytes | bool) or not isinstance(value, SupportsFloat):
         raise ObjectiveError(
-            f"the training function returned {value!r} ({type(value).__name__}), expected a number, or None to take "
-            "the metric of the objective"
+            f"the training function returned {value!r} ({type(value).__name__}){where}, expected a number, or None "
+            "to take the metric of the objective"
         )
     try:
         number = float(value)
     except (TypeError, ValueError, OverflowError, RuntimeError) as error:
         raise ObjectiveError(
-            f"the training function returned a {type(value).__name__} that is not one number ({error})"
+            f"the training function returned a {type(value).__name__}{where} that is not one number ({error})"
         ) from None
     if not math.isfinite(number):
         raise NotFiniteError(
-            f"the training function returned {number}, expected a finite number: the training diverged"
+            f"the training function returned {number}{where}, expected a finite number: the training diverged"
         )
     return number

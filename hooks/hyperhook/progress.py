@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from hyperhook.forwarder import Pending
 from hyperhook.hookspecs import hookimpl
-from hyperhook.objective import Objective
-from hyperhook.records import StudyRecord, TrialRecord, TrialState
+from hyperhook.records import StudyRecord, TrialRecord
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -30,11 +30,11 @@ class Progress:
     """
 
     def __init__(self, study: StudyRecord, budget: int) -> None:
-        self._objective: Objective | None = study.objective
+        self._study = replace(study, trials=())
         self._budget = budget
         self._done = sum(trial.state.ended_by_itself for trial in study.trials)
         self._left_at_start = budget - self._done
-        self._best: TrialRecord | None = None
+        self._best: tuple[TrialRecord, ...] = ()
         for trial in study.trials:
             self._take(trial)
         self._started = time.monotonic()
@@ -79,27 +79,38 @@ class Progress:
             self._bar.update(self._bar.task_ids[0], completed=self._done, description=self._summary())
 
     def _take(self, trial: TrialRecord) -> None:
-        if trial.value is None or self._objective is None or trial.state is not TrialState.COMPLETE:
-            return
-        if self._best is None or self._best.value is None or self._objective.is_better(trial.value, self._best.value):
-            self._best = trial
+        rivals = replace(self._study, trials=(*self._best, trial))
+        if rivals.further:
+            self._best = rivals.best_trials
+        else:
+            self._best = () if rivals.best is None else (rivals.best,)
 
     def _line(self, trial: TrialRecord) -> str:
         seconds = (trial.finished_time or trial.started_time) - trial.started_time
         what = f"{trial.state.lower():<8} {format_seconds(seconds):>6}"
-        if trial.value is not None and self._objective is not None:
-            what += f"  {self._objective.metric} {trial.value:.6g}"
+        if trial.value is not None and self._study.objective is not None:
+            what += f"  {self._study.objective.metric} {trial.value:.6g}"
             what += "" if trial.step is None else f" at step {trial.step}"
+            what += "".join(f", {name} {value:.6g}" for name, value in trial.metrics.items())
         what += f"  {trial.error}" if trial.error else f"  {format_params(trial)}"
         return f"[{self._done}/{self._budget}] {trial.name} {what}  | {self._summary()}"
 
     def _summary(self) -> str:
-        best = "no value yet" if self._best is None else f"best {self._best.value:.6g} (trial {self._best.number})"
+        best = self._standing()
         done = self._left_at_start - (self._budget - self._done)
         if done <= 0 or self._done >= self._budget:
             return best
         left = (time.monotonic() - self._started) / done * (self._budget - self._done)
         return f"{best}, {format_seconds(left)} left"
+
+    def _standing(self) -> str:
+        if not self._best:
+            return "no feasible trial yet" if self._study.further and self._study.constraints else "no value yet"
+        if self._study.further:
+            return "1 best trial" if len(self._best) == 1 else f"{len(self._best)} best trials"
+        (best,) = self._best
+        but = "" if self._study.is_feasible(best) else ", infeasible"
+        return f"best {best.value:.6g} (trial {best.number}{but})"
 
     def __getstate__(self) -> dict[str, Any]:
         return {**vars(self), "_console": None, "_bar": None}

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
 from types import MappingProxyType
 from typing import Literal
 
-from hyperhook.objective import Objective
+from hyperhook.constraint import Constraint
+from hyperhook.objective import Objective, Point
 from hyperhook.parameters import Params
+from hyperhook.pareto import front
 from hyperhook.space import Space
 
 __all__ = ["Artifact", "ArtifactKind", "Dataset", "Prediction", "StudyRecord", "TrialRecord", "TrialState"]
@@ -48,12 +52,15 @@ class TrialRecord:
         study: Name of the study.
         params: The active parameters of the space, with their values.
         state: Where the trial stands.
-        value: The objective's value, in the user's direction; None while there is none.
+        value: The (first) objective's value, in the user's direction; None while there is none.
         step: The trainer's global step (0-based) that `value` was logged at.
         epoch: The epoch (0-based) that `value` was logged at.
         error: Why the trial failed or was killed, in one line.
         started_time: When it started, in seconds since 1970 (UTC).
         finished_time: When it ended, likewise.
+        stderr: The standard error of `value`, in the same unit, from 0; None where nobody gave one.
+        metrics: The values of the further objectives and of the constraints' metrics, where `value` was: logged at the
+            same step, else logged last.
     """
 
     id: str
@@ -67,11 +74,31 @@ class TrialRecord:
     error: str | None = None
     started_time: float = 0.0
     finished_time: float | None = None
+    stderr: float | None = None
+    metrics: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
         """The name that trackers show: ``study-number``."""
         return f"{self.study}-{self.number}"
+
+    @property
+    def point(self) -> Point | None:
+        """The value with its standard error, where it was logged, and the metrics there; None while there is none."""
+        return None if self.value is None else Point(self.value, self.step, self.epoch, self.stderr, self.metrics)
+
+    def at(self, point: Point | None) -> TrialRecord:
+        """Return this trial with the value of a point, or with none."""
+        if point is None:
+            return replace(self, value=None, step=None, epoch=None, stderr=None, metrics={})
+        return replace(
+            self,
+            value=point.value,
+            step=point.step,
+            epoch=point.epoch,
+            stderr=point.stderr,
+            metrics=point.metrics,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,9 +108,12 @@ class StudyRecord:
     Attributes:
         name: Name of the study.
         space: What may vary.
-        objective: What is searched for; None for a mere group of runs.
+        objective: What is searched for, or the first of it; None for a mere group of runs.
         seed: Seed of the search; None for a different search every time.
         trials: Every trial so far, by number, running ones included.
+        constraints: What a trial must come to, to count as feasible.
+        further: What else is searched for: the objectives behind the first. Their values are taken where the first one
+            has its own, whatever their `reduce`.
     """
 
     name: str
@@ -91,6 +121,19 @@ class StudyRecord:
     objective: Objective | None = None
     seed: int | None = None
     trials: tuple[TrialRecord, ...] = ()
+    constraints: tuple[Constraint, ...] = ()
+    further: tuple[Objective, ...] = ()
+
+    @property
+    def objectives(self) -> tuple[Objective, ...]:
+        """All that is searched for; empty for a mere group of runs."""
+        return () if self.objective is None else (self.objective, *self.further)
+
+    @property
+    def watched(self) -> tuple[str, ...]:
+        """The metrics that a trial is judged by beside its value: each COMPLETE trial has them in its `metrics`."""
+        metrics = [objective.metric for objective in self.further] + [bound.metric for bound in self.constraints]
+        return tuple(dict.fromkeys(metrics))
 
     def loss(self, trial: TrialRecord) -> float | None:
         """Return a trial's value so that less is better; None where it has none."""
@@ -98,11 +141,49 @@ class StudyRecord:
             return None
         return self.objective.loss(trial.value)
 
+    def losses(self, trial: TrialRecord) -> tuple[float, ...] | None:
+        """Return a trial's values by all objectives so that less is better; None where it lacks one."""
+        first = self.loss(trial)
+        if first is None or any(objective.metric not in trial.metrics for objective in self.further):
+            return None
+        return first, *(objective.loss(trial.metrics[objective.metric]) for objective in self.further)
+
+    def is_feasible(self, trial: TrialRecord) -> bool:
+        """Tell whether a trial has the metric of each constraint, and meets them all."""
+        metrics = trial.metrics
+        return all(c.metric in metrics and c.violation(metrics[c.metric]) <= 0 for c in self.constraints)
+
+    def excess(self, trial: TrialRecord) -> float:
+        """Return how far a trial is from meeting the constraints: 0 where it meets them all.
+
+        What it is outside of each bound, as a part of that bound, is added up (`Constraint.excess`); a metric that it
+        lacks makes this infinite.
+        """
+        metrics = trial.metrics
+        return sum((c.excess(metrics[c.metric]) if c.metric in metrics else math.inf for c in self.constraints), 0.0)
+
     @property
     def best(self) -> TrialRecord | None:
-        """The COMPLETE trial with the best value, the earliest if several are equal; None where there is none."""
-        complete = [t for t in self.trials if t.state is TrialState.COMPLETE and self.loss(t) is not None]
-        return min(complete, key=lambda trial: self.loss(trial) or 0.0, default=None)
+        """The feasible COMPLETE trial with the best value, the earliest if several are equal; None where there is none.
+
+        Where COMPLETE trials have values and none is feasible: the one that is closest to it, by `excess`. None, too,
+        where there are several objectives: see `best_trials`.
+        """
+        if self.further:
+            return None
+        valued = [t for t in self.trials if t.state is TrialState.COMPLETE and self.loss(t) is not None]
+        return min(valued, key=lambda t: (not self.is_feasible(t), self.excess(t), self.loss(t) or 0.0), default=None)
+
+    @property
+    def best_trials(self) -> tuple[TrialRecord, ...]:
+        """The Pareto front: the feasible COMPLETE trials that no other such trial dominates, by number.
+
+        One trial dominates another when it is at least as good by every objective and better by one. With one
+        objective these are the trials that are as good as the best.
+        """
+        feasible = [t for t in self.trials if t.state is TrialState.COMPLETE and self.is_feasible(t)]
+        judged = [(trial, losses) for trial in feasible if (losses := self.losses(trial)) is not None]
+        return tuple(judged[index][0] for index in front([losses for _, losses in judged]))
 
 
 @dataclass(frozen=True, slots=True)

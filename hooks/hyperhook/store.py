@@ -10,70 +10,26 @@ import os
 import sqlite3
 import time
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hyperhook.errors import StoreError, StudyError, StudyMismatchError
+from hyperhook.constraint import Constraint
+from hyperhook.errors import ObjectiveError, StoreError, StudyError, StudyMismatchError
 from hyperhook.objective import Objective, Point
 from hyperhook.parameters import Params
 from hyperhook.records import StudyRecord, TrialRecord, TrialState
 from hyperhook.space import Space
+from hyperhook.tables import SCHEMA, define_tables, migrate, study_of, study_values, trial_of
 
 if TYPE_CHECKING:
-    from sqlalchemy import Connection, Engine, Row, Table
+    from sqlalchemy import Connection, Engine
 
 __all__ = ["Store"]
 
-SCHEMA = 1
 _BUSY_TIMEOUT_SECONDS = 30
-
-
-@dataclass(frozen=True, slots=True)
-class _Tables:
-    meta: Table
-    studies: Table
-    trials: Table
-
-
-def _define_tables() -> _Tables:
-    from sqlalchemy import Column, Float, Index, Integer, MetaData, String, Table, Text, UniqueConstraint
-
-    metadata = MetaData()
-    meta = Table("meta", metadata, Column("schema_version", Integer, primary_key=True))
-    studies = Table(
-        "studies",
-        metadata,
-        Column("name", String(255), primary_key=True),
-        Column("space", Text, nullable=False),
-        Column("metric", Text),
-        Column("direction", String(16)),
-        Column("reduce", String(16)),
-        Column("seed", Integer),
-        Column("created_time", Float, nullable=False),
-    )
-    trials = Table(
-        "trials",
-        metadata,
-        Column("id", String(64), primary_key=True),
-        Column("study", String(255), nullable=False),
-        Column("number", Integer, nullable=False),
-        Column("params", Text, nullable=False),
-        Column("state", String(16), nullable=False),
-        Column("value", Float),
-        Column("step", Integer),
-        Column("epoch", Integer),
-        Column("error", Text),
-        Column("started_time", Float, nullable=False),
-        Column("finished_time", Float),
-        Column("launch", String(64)),
-        UniqueConstraint("study", "number"),
-        Index("trials_by_state", "study", "state"),
-        Index("trials_by_launch", "launch"),
-    )
-    return _Tables(meta, studies, trials)
 
 
 class Store:
@@ -83,7 +39,7 @@ class Store:
         path: The SQLite file; made where it is missing.
 
     Raises:
-        StoreError: It cannot be opened, or is not a store of this version.
+        StoreError: It cannot be opened, is no store, or one of a newer version. An older one is brought up to date.
 
     Example:
         >>> Store(Path("hyperhook.db")).study_names()  # doctest: +SKIP
@@ -92,18 +48,20 @@ class Store:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._tables = _define_tables()
+        self._tables = define_tables()
         self._engine = _sqlite(path)
         with self._transaction() as connection:
             self._tables.meta.metadata.create_all(connection)
             found = connection.execute(self._tables.meta.select()).scalar()
             if found is None:
                 connection.execute(self._tables.meta.insert().values(schema_version=SCHEMA))
-            elif found != SCHEMA:
+            elif found > SCHEMA:
                 raise StoreError(
-                    f"store {str(path)!r} has schema {found}, this hyperhook expects {SCHEMA}; "
+                    f"store {str(path)!r} has schema {found}, this hyperhook expects {SCHEMA} at the most; "
                     "use the version of hyperhook that wrote it, or another home"
                 )
+            elif found < SCHEMA:
+                migrate(connection, self._tables)
         self.close = weakref.finalize(self, _close, _hold_open(path), os.getpid())
         """Let go of the database; a store that is used again after it is slower, and right."""
 
@@ -123,46 +81,75 @@ class Store:
             ) from error
 
     def open_study(
-        self, name: str, space: Space | None = None, objective: Objective | None = None, seed: int | None = None
+        self,
+        name: str,
+        space: Space | None = None,
+        objective: Objective | None = None,
+        seed: int | None = None,
+        *,
+        constraints: tuple[Constraint, ...] | None = None,
+        further: tuple[Objective, ...] = (),
     ) -> StudyRecord:
         """Create a study, or go on with the one of that name.
 
-        A study that has no value yet takes over a new objective, so that a misspelled metric can be mended.
+        A study that has no value yet takes over a new objective and new constraints, so that a misspelled metric can be
+        mended.
 
         Args:
             name: Name of the study.
             space: What may vary; None takes over the stored one, or is empty in a new study.
             objective: What to search for; None takes over the stored one, or is none in a new study.
             seed: Seed of the search; None takes over the stored one.
+            constraints: What a trial must come to; None takes over the stored ones, or is none in a new study.
+            further: What else to search for beside the objective; without that, what is stored.
 
         Returns:
             The study without its trials.
 
         Raises:
-            StudyMismatchError: The study exists with another space or objective.
+            StudyMismatchError: The study exists with another space or objective, or with other constraints.
+            ObjectiveError: There are constraints and no objective.
         """
         studies = self._tables.studies
         with self._transaction() as connection:
             row = connection.execute(studies.select().where(studies.c.name == name)).one_or_none()
             if row is None:
-                made = StudyRecord(name, Space({}) if space is None else space, objective, seed)
-                connection.execute(studies.insert().values(name=name, created_time=time.time(), **_study_values(made)))
+                made = StudyRecord(
+                    name,
+                    Space({}) if space is None else space,
+                    objective,
+                    seed,
+                    constraints=constraints or (),
+                    further=further,
+                )
+                _check_goals(made)
+                connection.execute(studies.insert().values(name=name, created_time=time.time(), **study_values(made)))
                 return made
-            found = _study(row)
+            found = study_of(row)
             if space is not None and found.space != space:
                 raise StudyMismatchError(_space_difference(name, found.space, space))
-            if objective not in (None, found.objective) and self._has_values(connection, name):
+            wanted = found.objectives if objective is None else (objective, *further)
+            if wanted != found.objectives and self._has_values(connection, name):
                 raise StudyMismatchError(
-                    f"study {name!r} exists with the objective {found.objective}, got {objective}; "
+                    f"study {name!r} exists with the objective {_listed(found.objectives)}, got {_listed(wanted)}; "
                     "give this search another name"
                 )
+            if constraints is not None and set(constraints) != set(found.constraints):
+                if self._has_values(connection, name):
+                    raise StudyMismatchError(
+                        f"study {name!r} exists with the constraints {_listed(found.constraints)}, "
+                        f"got {_listed(constraints)}; give this search another name"
+                    )
             merged = StudyRecord(
                 name,
                 found.space if space is None else space,
-                found.objective if objective is None else objective,
+                wanted[0] if wanted else None,
                 found.seed if seed is None else seed,
+                constraints=found.constraints if constraints is None else constraints,
+                further=wanted[1:],
             )
-            connection.execute(studies.update().where(studies.c.name == name).values(**_study_values(merged)))
+            _check_goals(merged)
+            connection.execute(studies.update().where(studies.c.name == name).values(**study_values(merged)))
             return merged
 
     def _has_values(self, connection: Connection, study: str) -> bool:
@@ -183,8 +170,7 @@ class Store:
                 names = [n for (n,) in connection.execute(studies.select().with_only_columns(studies.c.name))]
                 raise StudyError(f"there is no study {name!r} here; there are: {', '.join(sorted(names)) or 'none'}")
             rows = connection.execute(trials.select().where(trials.c.study == name).order_by(trials.c.number))
-            found = _study(row)
-            return StudyRecord(found.name, found.space, found.objective, found.seed, tuple(map(_trial, rows)))
+            return replace(study_of(row), trials=tuple(map(trial_of, rows)))
 
     def study_names(self) -> list[str]:
         """Return the names of all studies, the oldest first."""
@@ -247,6 +233,8 @@ class Store:
             "step": point.step if point else None,
             "epoch": point.epoch if point else None,
             "error": error,
+            "stderr": point.stderr if point else None,
+            "metrics": json.dumps(dict(point.metrics)) if point and point.metrics else None,
         }
         with self._transaction() as connection:
             where = (trials.c.id == trial_id) & (trials.c.state == TrialState.RUNNING.value)
@@ -256,7 +244,7 @@ class Store:
             ended["finished_time"] = max(time.time(), running.started_time)  # a clock may be set back
             if connection.execute(trials.update().where(where).values(**ended)).rowcount == 0:
                 return None
-            return _trial(connection.execute(trials.select().where(trials.c.id == trial_id)).one())
+            return trial_of(connection.execute(trials.select().where(trials.c.id == trial_id)).one())
 
     def reopen(self, trial_id: str) -> TrialRecord | None:
         """Make a trial that ended a RUNNING one again, atomically.
@@ -266,34 +254,34 @@ class Store:
         """
         trials = self._tables.trials
         ends = [state.value for state in TrialState if state.is_finished]
-        blank = dict.fromkeys(("value", "step", "epoch", "error", "finished_time"))
+        blank = dict.fromkeys(("value", "step", "epoch", "error", "finished_time", "stderr", "metrics"))
         with self._transaction() as connection:
             where = (trials.c.id == trial_id) & trials.c.state.in_(ends)
             again = trials.update().where(where).values(state=TrialState.RUNNING.value, **blank)
             if connection.execute(again).rowcount == 0:
                 return None
-            return _trial(connection.execute(trials.select().where(trials.c.id == trial_id)).one())
+            return trial_of(connection.execute(trials.select().where(trials.c.id == trial_id)).one())
 
     def trial(self, trial_id: str) -> TrialRecord | None:
         """Return a trial; None where there is none of that id."""
         trials = self._tables.trials
         with self._transaction(write=False) as connection:
             row = connection.execute(trials.select().where(trials.c.id == trial_id)).one_or_none()
-            return None if row is None else _trial(row)
+            return None if row is None else trial_of(row)
 
     def running(self, study: str) -> list[TrialRecord]:
         """Return the trials of a study that are RUNNING."""
         trials = self._tables.trials
         with self._transaction(write=False) as connection:
             where = (trials.c.study == study) & (trials.c.state == TrialState.RUNNING.value)
-            return [_trial(row) for row in connection.execute(trials.select().where(where))]
+            return [trial_of(row) for row in connection.execute(trials.select().where(where))]
 
     def launched(self, launch: str) -> TrialRecord | None:
         """Return the trial that a leading rank started under this mark; None where it has not yet."""
         trials = self._tables.trials
         with self._transaction(write=False) as connection:
             row = connection.execute(trials.select().where(trials.c.launch == launch)).one_or_none()
-            return None if row is None else _trial(row)
+            return None if row is None else trial_of(row)
 
     def __getstate__(self) -> dict[str, Any]:
         return {"path": self._path}
@@ -340,36 +328,16 @@ def _sqlite(path: Path) -> Engine:
     return engine
 
 
-def _study(row: Row[Any]) -> StudyRecord:
-    objective = None if row.metric is None else Objective(row.metric, row.direction, row.reduce)
-    return StudyRecord(row.name, Space.from_json(json.loads(row.space)), objective, row.seed)
+def _check_goals(study: StudyRecord) -> None:
+    if study.constraints and study.objective is None:
+        raise ObjectiveError(
+            f"study {study.name!r} has the constraints {_listed(study.constraints)} and no objective; "
+            "give it one to search for: objective=hh.Maximize('val_acc')"
+        )
 
 
-def _study_values(study: StudyRecord) -> dict[str, object]:
-    objective = study.objective
-    return {
-        "space": json.dumps(study.space.to_json()),
-        "metric": objective.metric if objective else None,
-        "direction": objective.direction if objective else None,
-        "reduce": objective.reduce if objective else None,
-        "seed": study.seed,
-    }
-
-
-def _trial(row: Row[Any]) -> TrialRecord:
-    return TrialRecord(
-        id=row.id,
-        number=row.number,
-        study=row.study,
-        params=json.loads(row.params),
-        state=TrialState(row.state),
-        value=row.value,
-        step=row.step,
-        epoch=row.epoch,
-        error=row.error,
-        started_time=row.started_time,
-        finished_time=row.finished_time,
-    )
+def _listed(goals: Iterable[Constraint | Objective]) -> str:
+    return ", ".join(map(str, goals)) or "none"
 
 
 def _space_difference(study: str, found: Space, wanted: Space) -> str:

@@ -9,34 +9,32 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from functools import partial
 from types import TracebackType
-from typing import TYPE_CHECKING, Literal, overload
+from typing import TYPE_CHECKING, Literal, SupportsFloat, overload
 
 from hyperhook import insight
-from hyperhook.channel import Channel
+from hyperhook.constraint import Constraint, Relation, as_constraints
 from hyperhook.errors import (
     EmptyStudyError,
     NotFiniteError,
     ObjectiveError,
     PluginError,
     SpaceError,
-    StoreError,
     StudyError,
-    TrialStateError,
 )
-from hyperhook.events import StudyFinished, StudyStarted, text
+from hyperhook.events import text
 from hyperhook.executor import ThisProcess
 from hyperhook.export import point_table, to_dataframe, trial_table
 from hyperhook.home import Home
-from hyperhook.journal import Journal, read
+from hyperhook.live import LiveTrials
 from hyperhook.manager import Manager, load_plugin, load_trackers
-from hyperhook.objective import Objective, Point, as_value
+from hyperhook.objective import Objective, as_objectives
 from hyperhook.outlet import Outlet
 from hyperhook.parameters import Parameter, Params, plain
 from hyperhook.progress import Progress
 from hyperhook.ranks import Launch, Silence
 from hyperhook.records import Prediction, StudyRecord, TrialRecord, TrialState
+from hyperhook.session import Session
 from hyperhook.space import Space
 from hyperhook.tracker import Tracker
 from hyperhook.trial import Trial, running
@@ -57,17 +55,23 @@ class Study:
         name: Name of the study: what it is called in the store and in every tracker.
         space: What may vary; without it that of the study of this name, or in a new study nothing: a group of runs.
         objective: What to search for: ``hh.Maximize("val_acc")``, ``hh.Minimize("val_loss")``; without it that of the
-            study of this name, if there is one.
+            study of this name, if there is one. Or a list of several: `best_trials` then are those that no other trial
+            is better than. All values are taken where the first objective has its own, so that `reduce` counts of the
+            first only, and no pruner is asked: what is bad by one may be the best by another.
         plugins: Names or instances, such as ``["gp"]``; the last is asked first. Without a suggester: random search.
         trackers: Names or instances of what mirrors the runs, such as ``["tensorboard", "mlflow", "wandb"]``.
         home: Directory of the store and the journals; by default ``HYPERHOOK_HOME``, else ``./.hyperhook``.
         delivery: ``"forwarder"`` drives trackers in a process of their own, ``"inline"`` in this one.
+        constraints: What a trial must come to: metrics, each with ``"<="`` or ``">="`` and a bound in its unit, as in
+            ``{"latency_ms": ("<=", 20)}``; without it those of the study of this name. A trial that completes must have
+            logged these metrics, or returned them; `best` is the best of those that meet all constraints.
         seed: Seed of the search; without it that of the study of this name, or else every search differs.
         flush_timeout_seconds: How long the end of a run waits for delivery, in seconds.
         max_consecutive_failures: `run` stops when this many trials in a row failed.
 
     Raises:
-        StudyMismatchError: The study exists with another space or objective.
+        StudyMismatchError: The study exists with another space or objective, or with other constraints.
+        ObjectiveError: The objective or a constraint cannot be, or there are constraints and no objective.
         SpaceError: The space cannot be.
         PluginError: A plugin or a tracker cannot be used.
         StoreError: The home or its store cannot be used.
@@ -84,10 +88,11 @@ class Study:
         self,
         name: str,
         space: Mapping[str, Parameter] | None = None,
-        objective: Objective | None = None,
+        objective: Objective | Sequence[Objective] | None = None,
         *,
         plugins: Sequence[str | object] = (),
         trackers: Sequence[str | Tracker] = (),
+        constraints: Mapping[str, tuple[Relation, float]] | None = None,
         home: str | os.PathLike[str] | None = None,
         delivery: Literal["forwarder", "inline"] = "forwarder",
         seed: int | None = None,
@@ -96,8 +101,7 @@ class Study:
     ) -> None:
         if not isinstance(name, str) or not name.strip():
             raise StudyError(f"study: expected a name, got {name!r}")
-        if objective is not None and not isinstance(objective, Objective):
-            raise ObjectiveError(f"objective: expected hh.Maximize(…) or hh.Minimize(…), got {objective!r}")
+        goals = as_objectives(objective)
         if delivery not in ("forwarder", "inline"):
             raise StudyError(f"delivery: expected 'forwarder' or 'inline', got {delivery!r}")
         if not isinstance(max_consecutive_failures, int) or max_consecutive_failures < 1:
@@ -105,6 +109,7 @@ class Study:
         if not isinstance(flush_timeout_seconds, int | float) or not flush_timeout_seconds >= 0:
             raise StudyError(f"flush_timeout_seconds: expected a number from 0, got {flush_timeout_seconds!r}")
         space = space if space is None or isinstance(space, Space) else Space(space)
+        bounds = None if constraints is None else as_constraints(constraints)
         seed = _as_seed(seed)
         self.name = name
         self.flush_timeout_seconds = flush_timeout_seconds
@@ -112,11 +117,15 @@ class Study:
         self._manager = Manager(plugins, [ThisProcess(), load_plugin("random")])
         loaded = load_trackers(trackers)
         self._workspace = Workspace(Home(home))
-        self._record = self._workspace.store.open_study(name, space, objective, seed)
+        self._record = self._workspace.store.open_study(
+            name, space, goals[0] if goals else None, seed, constraints=bounds, further=goals[1:]
+        )
         self._outlet = Outlet(self._workspace.home, name, loaded, inline=delivery == "inline")
+        if self._record.further and self._manager.decides("should_stop"):
+            log.warning("study %s has several objectives: no pruner is asked", name)
         self._launch = Launch(name, self._workspace.home.launches)
-        self._channels: dict[str, Channel] = {}
-        self._begun = False
+        self._live = LiveTrials(self._record, self._workspace, self._manager, self._outlet)
+        self._session = Session(self._record, self._workspace, self._manager, self._outlet)
         self._pid = os.getpid()
 
     def __repr__(self) -> str:
@@ -129,8 +138,18 @@ class Study:
 
     @property
     def objective(self) -> Objective | None:
-        """What is searched for."""
+        """What is searched for, or the first of it."""
         return self._record.objective
+
+    @property
+    def objectives(self) -> tuple[Objective, ...]:
+        """All that is searched for."""
+        return self._record.objectives
+
+    @property
+    def constraints(self) -> tuple[Constraint, ...]:
+        """What a trial must come to, to count as feasible."""
+        return self._record.constraints
 
     @property
     def trials(self) -> tuple[TrialRecord, ...]:
@@ -139,23 +158,37 @@ class Study:
 
     @property
     def best(self) -> TrialRecord:
-        """The best COMPLETE trial: which one that is, plugins are asked; the built-in answer is the best value's.
+        """The best feasible COMPLETE trial, by what plugins say; the built-in answer is the one with the best value.
 
         Of equal values the earliest counts. With the ``gp`` plugin, where the objective is noisy, it is the trial with
-        the best expected value, so that luck does not win.
+        the best expected value, so that luck does not win. Where no trial meets all constraints, it is the one that is
+        closest to it, and a warning says so; see `StudyRecord.excess`.
 
         Raises:
             EmptyStudyError: The study has no objective, or no trial has completed with a value.
+            StudyError: It has several objectives: no one trial is the best; see `best_trials`.
         """
         record = self.record()
         if record.objective is None:
             raise EmptyStudyError(f"study {self.name!r} has no objective to be best at; give it one to search for")
+        if record.further:
+            raise StudyError(
+                f"study {self.name!r} has {len(record.objectives)} objectives, and no one trial is the best by all; "
+                "ask for its Pareto front: best_trials"
+            )
         best = insight.best(record, self._manager)
         if best is None:
             raise EmptyStudyError(
                 f"study {self.name!r} has no trial with a value yet ({len(record.trials)} trials); run it first"
             )
+        if not record.is_feasible(best):
+            log.warning("no trial of study %s meets all constraints; %s is the closest", self.name, best.name)
         return best
+
+    @property
+    def best_trials(self) -> tuple[TrialRecord, ...]:
+        """The Pareto front of the feasible COMPLETE trials, by number; see `StudyRecord.best_trials`."""
+        return self.record().best_trials
 
     def record(self) -> StudyRecord:
         """Return the study as it stands, with all its trials."""
@@ -188,8 +221,9 @@ class Study:
     def to_dataframe(self, *, points: bool = False) -> pandas.DataFrame:
         """Return the trials as a pandas DataFrame, one row each: what ``hyperhook export`` writes.
 
-        The columns are trial (its name), number, state, value, step, epoch, started_time, finished_time,
-        duration_seconds, error, and ``param.<name>`` for each param, those that were logged later included.
+        The columns are trial (its name), number, state, value, stderr, step, epoch, started_time, finished_time,
+        duration_seconds, error, ``metric.<name>`` for what trials are judged by beside their value, feasible where
+        there are constraints, and ``param.<name>`` for each param, those that were logged later included.
 
         Args:
             points: One row for each logged point instead: trial, time (seconds since 1970, UTC), step, epoch, name and
@@ -207,7 +241,8 @@ class Study:
         """Run trials until the study has this many that ended by themselves, those of earlier runs included.
 
         Args:
-            train: Takes a `Trial`; what it returns, if anything, is the trial's value.
+            train: Takes a `Trial`; what it returns, if anything, is the trial's value: a number, or where more counts
+                than one a mapping, as in ``{"val_acc": 0.9, "latency_ms": 12}``, of which other names are passed over.
             trials: The study's budget: COMPLETE, PRUNED and FAILED trials together.
             progress: Show progress on standard error.
 
@@ -238,7 +273,7 @@ class Study:
                         self._manager.unregister(shown)
         finally:
             self._launch.end_run()
-            self._finish()
+            self._session.finish()
             self.flush()
         return self
 
@@ -271,17 +306,12 @@ class Study:
         self._begin()
         study = self.record()
         if budget is not None and _used(study) >= budget:
-            if not self._reap() or _used(study := self.record()) >= budget:
+            if not self._session.reap() or _used(study := self.record()) >= budget:
                 return None
-        begun = self._workspace.begin(
-            self.name, self._suggest(study), self._outlet.trackers, budget=budget, launch=self._launch.mark()
-        )
-        if begun is None:
-            return None
-        self._launch.count()
-        handle = self._handle(*begun)
-        self._manager.events.trial_started(trial=handle.record)
-        return self._opened(handle)
+        trial = self._live.begin(self._suggest(study), budget=budget, launch=self._launch.mark())
+        if trial is not None:
+            self._launch.count()
+        return trial
 
     def resume(self, trial: int | str, *, fork: bool = False) -> Trial:
         """Go on with a trial that ended: in the same run of every tracker.
@@ -308,74 +338,42 @@ class Study:
         if found is None:
             raise StudyError(f"resume: study {self.name!r} has no trial {trial!r}; it has {len(self.trials)} trials")
         self._begin()
-        if fork:
-            forked = self._workspace.begin(self.name, found.params, self._outlet.trackers)
-            assert forked is not None  # only a budget refuses
-            handle = self._handle(*forked)
-            self._manager.events.trial_started(trial=handle.record)
-            self._opened(handle).log_tags({"parent": found.name})
-            return handle
-        resumed = self._workspace.resume(found, self._outlet.trackers)
-        if resumed is None:
-            raise TrialStateError(f"resume: trial {found.name!r} is running; wait for its end, or use fork=True")
-        handle = self._handle(*resumed)
-        handle.go_on(event for event, _ in read(self._workspace.journal_path(found.id)))
-        self._manager.events.trial_resumed(trial=handle.record)
-        return self._opened(handle)
-
-    def _handle(self, trial: TrialRecord, journal: Journal) -> Trial:
-        """Return the live handle of a trial that was begun or resumed here."""
-        inline = self._outlet.open(trial.id)
-        channel = Channel(journal, self._manager, partial(self._workspace.store.study, self.name), inline)
-        self._channels[trial.id] = channel
-        return Trial(trial, channel, objective=self.objective)
-
-    def _opened(self, handle: Trial) -> Trial:
-        """Let trackers and plugins see a handle before anybody uses it."""
-        self._channels[handle.id].deliver()
-        self._manager.events.trial_opened(trial=handle)
-        return handle
+        if not fork:
+            return self._live.resume(found)
+        forked = self._live.begin(found.params, tags={"parent": found.name})
+        assert forked is not None  # only a budget refuses
+        return forked
 
     def tell(
-        self, trial: Trial, value: object = None, *, state: TrialState | None = None, error: str | None = None
+        self,
+        trial: Trial,
+        value: object = None,
+        *,
+        state: TrialState | None = None,
+        error: str | None = None,
+        stderr: SupportsFloat | None = None,
     ) -> TrialRecord:
         """End a trial.
 
         Args:
             trial: A trial of this study that is RUNNING.
-            value: The objective's value, a finite number; by default what the trial logged, reduced.
+            value: The objective's value, a finite number, or values by their metrics; by default, and for what a
+                mapping lacks, what the trial logged, reduced.
             state: How it ended; by default PRUNED where a pruner asked it to stop, else COMPLETE.
             error: Why it failed, in one line.
+            stderr: The standard error of the value, in its unit, finite and from 0; by default what was logged with it.
 
         Returns:
             The trial as it ended.
 
         Raises:
-            ObjectiveError: It completed, and there is no value. The trial stays RUNNING: tell again.
+            ObjectiveError: It completed, and there is no value, or none of a constraint's metric. The trial stays
+                RUNNING: tell again.
+            MetricError: `stderr` is no finite number from 0. The trial stays RUNNING, too.
             TrialStateError: It has ended already.
             StudyError: `state` is none that ends a trial.
         """
-        if state is not None:
-            state = _as_end(state)
-        if not trial.emits:
-            trial.ended(replace(trial.record, state=state or TrialState.COMPLETE, error=error))
-            return trial.record
-        channel = self._channels.get(trial.id)
-        if trial.record.state.is_finished or channel is None:
-            raise TrialStateError(f"tell: trial {trial.record.name!r} has ended already, as {trial.record.state}")
-        trial.flush()
-        if channel.journal.grew_elsewhere:
-            trial.catch_up(event for event, _ in read(channel.journal.path))
-        state = state or (TrialState.PRUNED if trial.stop_requested else TrialState.COMPLETE)
-        point = self._point(trial, value, state)
-        ended = self._workspace.end(trial.record, channel.journal, state, point, error)
-        if ended is None:
-            ended = self._workspace.store.trial(trial.id) or trial.record
-            log.warning("trial %s had been ended as %s elsewhere; this ending does not count", ended.name, ended.state)
-        trial.ended(ended)
-        self._manager.events.trial_finished(trial=ended)
-        self._channels.pop(trial.id).close()
-        return ended
+        return self._live.end(trial, value, state, error, stderr)
 
     def attempt(self, trial: Trial, train: Callable[[Trial], object]) -> TrialRecord:
         """Run the training function on a trial and tell how it ended: what executors build on.
@@ -437,7 +435,7 @@ class Study:
         if os.getpid() != self._pid or self._launch.follows:
             return
         atexit.unregister(self._close_at_exit)
-        self._finish()
+        self._session.finish()
         self.flush()
         self._outlet.close()
         self._workspace.store.close()
@@ -455,34 +453,9 @@ class Study:
             self.close()
 
     def _begin(self) -> None:
-        """Announce, once, that this process works on the study; mend what a dead one left."""
-        if self._begun:
-            return
-        self._begun = True
-        atexit.register(self._close_at_exit)
-        self._reap()
-        self._outlet.announce(StudyStarted.of(self._record))
-        self._manager.events.study_started(study=self.record())
-
-    def _reap(self) -> bool:
-        """End the trials whose process died; tell whether there were any."""
-        killed = self._workspace.reap(self.name, self._outlet.trackers)
-        for trial in killed:
-            log.warning("trial %s was running when its process died: marked as %s", trial.name, trial.state)
-            self._manager.events.trial_finished(trial=trial)
-        return bool(killed)
-
-    def _finish(self) -> None:
-        if not self._begun:
-            return
-        self._begun = False
-        try:
-            if not self._workspace.home.database.exists():
-                raise StoreError(f"home {str(self._workspace.home.path)!r} is gone")
-            self._outlet.announce(StudyFinished.of(self._record))
-            self._manager.events.study_finished(study=self.record())
-        except (OSError, StoreError) as error:  # training has ended: what it gave is not lost by this
-            log.error("the end of study %s cannot be written (%s)", self.name, error)
+        if not self._session.has_begun:
+            atexit.register(self._close_at_exit)
+            self._session.begin()
 
     def _suggest(self, study: StudyRecord) -> Params:
         if not study.space:
@@ -495,21 +468,6 @@ class Study:
         except SpaceError as error:
             raise SpaceError(f"a suggester answered outside the space: {error}") from None
         return {name: plain(value) for name, value in answers[0].items()}
-
-    def _point(self, trial: Trial, value: object, state: TrialState) -> Point | None:
-        """Return the value that a trial ends with, and where it stood."""
-        if state in (TrialState.FAILED, TrialState.KILLED):
-            return None
-        if value is not None:
-            return trial.curve.point_of(as_value(value))
-        if self.objective is None:
-            return None
-        try:
-            return trial.curve.reduced()
-        except ObjectiveError:
-            if state is TrialState.PRUNED:
-                return None
-            raise
 
     @contextmanager
     def _ending(self, trial: Trial) -> Iterator[None]:
@@ -540,13 +498,6 @@ def _as_seed(seed: object) -> int | None:
     if isinstance(seed, numbers.Integral) and not isinstance(seed, bool) and abs(int(seed)) < 2**63:
         return int(seed)
     raise StudyError(f"seed: expected None or an int that fits in 64 bits, got {seed!r}")
-
-
-def _as_end(state: object) -> TrialState:
-    for end in TrialState:
-        if end.is_finished and end == state:
-            return end
-    raise StudyError(f"tell: expected state COMPLETE, PRUNED, FAILED or KILLED, got {state!r}")
 
 
 def _used(study: StudyRecord) -> int:

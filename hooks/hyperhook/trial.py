@@ -9,14 +9,15 @@ from collections import deque
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, SupportsFloat
 
 from hyperhook.artifacts import ArtifactLog
+from hyperhook.curve import Curve
 from hyperhook.description import DescriptionLog
 from hyperhook.errors import MetricError, TrialStateError
 from hyperhook.events import DatasetLogged, Event, MetricsLogged, ParamsLogged, StopRequested, finite
-from hyperhook.objective import Curve, Objective
+from hyperhook.objective import Objective
 from hyperhook.parameters import Scalar
 from hyperhook.records import TrialRecord
 from hyperhook.sink import Sink
@@ -27,6 +28,7 @@ from hyperhook.values import (
     as_count,
     as_float,
     as_name,
+    as_stderrs,
     brief,
     flatten,
 )
@@ -45,6 +47,7 @@ class _Waiting:
     values: dict[str, Any]
     step: int
     epoch: int | None
+    stderr: dict[str, float] | None
     transfer: Transfer | None
 
     def is_ready(self) -> bool:
@@ -63,6 +66,7 @@ class Trial(ArtifactLog, DescriptionLog):
         record: The trial as it started.
         sink: Where its events go.
         objective: What its curve is reduced by.
+        watched: The metrics that it is judged by beside that.
         emits: False for a rank of a distributed run that must stay silent: it has the params, and logs nothing.
 
     Example:
@@ -74,7 +78,13 @@ class Trial(ArtifactLog, DescriptionLog):
     """
 
     def __init__(
-        self, record: TrialRecord, sink: Sink, *, objective: Objective | None = None, emits: bool = True
+        self,
+        record: TrialRecord,
+        sink: Sink,
+        *,
+        objective: Objective | None = None,
+        watched: tuple[str, ...] = (),
+        emits: bool = True,
     ) -> None:
         self._record = record
         self._sink = sink
@@ -86,7 +96,7 @@ class Trial(ArtifactLog, DescriptionLog):
         self._recorded: dict[str, int] = {}
         self._waiting: deque[_Waiting] = deque()
         self._turn = threading.RLock()
-        self.curve = Curve(objective)
+        self.curve = Curve(objective, watched)
 
     def __repr__(self) -> str:
         return f"Trial({self._record.name!r}, {self._record.state}, params={self.params!r})"
@@ -126,7 +136,14 @@ class Trial(ArtifactLog, DescriptionLog):
         """Whether `should_stop` has answered True."""
         return self._stop_requested
 
-    def log(self, metrics: Mapping[str, SupportsFloat], *, step: int | None = None, epoch: int | None = None) -> None:
+    def log(
+        self,
+        metrics: Mapping[str, SupportsFloat],
+        *,
+        step: int | None = None,
+        epoch: int | None = None,
+        stderr: Mapping[str, SupportsFloat] | SupportsFloat | None = None,
+    ) -> None:
         """Log metrics, all at one step. When this returns, they survive whatever happens to the process.
 
         In a trial that was resumed, a metric at a step that it had logged before is passed over: what is trained again
@@ -141,14 +158,17 @@ class Trial(ArtifactLog, DescriptionLog):
                 number in it (float, NumPy scalar, tensor of one element). NaN and infinities are kept.
             step: The trainer's global step, from 0; by default the one behind the last.
             epoch: The trainer's epoch, from 0.
+            stderr: Standard errors of some of these metrics, each in the metric's unit, finite and from 0, as from the
+                folds of a cross-validation; one number is that of the objective's metric. The trial's value keeps its.
 
         Raises:
-            MetricError: A name is no string or too long, a value no number, a step or epoch no int from 0, or there are
-                too many. Nothing is logged.
+            MetricError: A name is no string or too long, a value no number, a step or epoch no int from 0, a standard
+                error cannot be or belongs to no metric of this call, or there are too many. Nothing is logged.
             TrialStateError: The trial has ended.
 
         Example:
             >>> trial.log({"loss": 0.25, "val_acc": 0.9}, step=100, epoch=2)  # doctest: +SKIP
+            >>> trial.log({"val_acc": 0.9}, stderr=0.01)  # doctest: +SKIP
         """
         if not self._emits:
             return
@@ -165,6 +185,9 @@ class Trial(ArtifactLog, DescriptionLog):
             raise MetricError(
                 f"log: one call may log {MOST_METRICS} metrics, got {len(metrics)}; use several with the same step"
             )
+        errors: dict[str, float] | None = None
+        if stderr is not None:
+            errors = as_stderrs(stderr, metrics, self.curve.objective.metric if self.curve.objective else None)
         values: dict[str, Any] = {}
         away: dict[str, Any] = {}
         if self._recorded:
@@ -180,9 +203,9 @@ class Trial(ArtifactLog, DescriptionLog):
             return
         self._next_step = step + 1
         if away or self._waiting:
-            self._wait(values, _sent(away), step, epoch)
+            self._wait(_Waiting(time.time(), values, step, epoch, errors, _sent(away)))
         else:
-            self._write(time.time(), values, step, epoch)
+            self._write(time.time(), values, step, epoch, errors)
 
     def log_beside(self, metrics: Mapping[str, SupportsFloat]) -> None:
         """Log what is measured beside the training, such as a GPU's load: at the step that the trial stands at.
@@ -209,23 +232,31 @@ class Trial(ArtifactLog, DescriptionLog):
             while self._waiting:
                 self._write_first()
 
-    def _wait(self, values: dict[str, Any], transfer: Transfer | None, step: int, epoch: int | None) -> None:
+    def _wait(self, call: _Waiting) -> None:
         """Keep a call until its values are there, and journal those whose values are, in the order of the calls."""
         with self._turn:
-            self._waiting.append(_Waiting(time.time(), values, step, epoch, transfer))
+            self._waiting.append(call)
             while self._waiting and (self._waiting[0].is_ready() or len(self._waiting) > _MOST_WAITING):
                 self._write_first()
 
     def _write_first(self) -> None:
         first = self._waiting.popleft()
-        self._write(first.time, first.take(), first.step, first.epoch)
+        self._write(first.time, first.take(), first.step, first.epoch, first.stderr)
 
-    def _write(self, when: float, values: dict[str, float], step: int, epoch: int | None) -> None:
+    def _write(
+        self,
+        when: float,
+        values: dict[str, float],
+        step: int,
+        epoch: int | None,
+        stderr: dict[str, float] | None = None,
+    ) -> None:
         encoded: dict[str, float | str] = {**values}
         if not all(map(math.isfinite, values.values())):
             encoded = {name: finite(value) for name, value in values.items()}
-        self._sink.emit(self._record, MetricsLogged(time=when, metrics=encoded, step=step, epoch=epoch))
-        self.curve.add(values, step, epoch)
+        event = MetricsLogged(time=when, metrics=encoded, step=step, epoch=epoch, stderr=stderr)
+        self._sink.emit(self._record, event)
+        self.curve.add(values, step, epoch, stderr)
 
     def log_params(self, params: Mapping[str, object]) -> None:
         """Record params that became known after the trial began; nested mappings become names with ``/``.
@@ -282,10 +313,10 @@ class Trial(ArtifactLog, DescriptionLog):
 
     def catch_up(self, events: Iterator[Event]) -> None:
         """Rebuild what this handle knows from the whole journal, after another process wrote to it."""
-        self.curve = Curve(self.curve.objective)
+        self.curve = Curve(self.curve.objective, self.curve.watched)
         for event in events:
             if isinstance(event, MetricsLogged):
-                self.curve.add(event.values(), event.step, event.epoch)
+                self.curve.add(event.values(), event.step, event.epoch, event.stderr)
                 self._next_step = event.step + 1
             elif isinstance(event, ParamsLogged):
                 self._known_params.update(event.params)
@@ -302,10 +333,8 @@ class Trial(ArtifactLog, DescriptionLog):
         self.__dict__.update(state, _turn=threading.RLock())
 
     def _so_far(self) -> TrialRecord:
-        point = self.curve.best if self.curve.objective and self.curve.objective.reduce == "best" else self.curve.last
-        if point is None:
-            return self._record
-        return replace(self._record, value=point.value, step=point.step, epoch=point.epoch)
+        point = self.curve.so_far
+        return self._record if point is None else self._record.at(point)
 
     def _is_heard(self, what: str) -> bool:
         """Tell whether this handle logs; what is on its way comes first."""

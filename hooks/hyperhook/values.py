@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 import numbers
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from typing import SupportsFloat
 
 from hyperhook.errors import ArtifactError, MetricError
 from hyperhook.events import text
@@ -20,6 +22,8 @@ __all__ = [
     "as_float",
     "as_label",
     "as_name",
+    "as_stderr",
+    "as_stderrs",
     "as_tags",
     "flatten",
 ]
@@ -75,6 +79,48 @@ def as_count(what: str, count: object) -> int:
     if isinstance(count, numbers.Integral) and not isinstance(count, bool) and int(count) >= 0:
         return int(count)
     raise MetricError(f"{what}: expected an int from 0, got {brief(count)} ({type(count).__name__})")
+
+
+def as_stderr(what: str, error: object) -> float:
+    """Return a standard error.
+
+    Raises:
+        MetricError: It is no finite number from 0.
+    """
+    if isinstance(error, SupportsFloat) and not isinstance(error, bool):
+        with suppress(TypeError, ValueError, OverflowError, RuntimeError):
+            found = float(error)
+            if 0 <= found < math.inf:
+                return found
+    raise MetricError(
+        f"{what}: expected a finite number from 0, got {brief(error)} ({type(error).__name__}); "
+        "leave it out where it is not known"
+    )
+
+
+def as_stderrs(stderr: object, metrics: Mapping[str, object], metric: str | None) -> dict[str, float]:
+    """Return the standard errors of metrics that are logged together.
+
+    Args:
+        stderr: Names and standard errors, or the one of `metric`.
+        metrics: What is logged.
+        metric: The objective's; None where there is no objective.
+
+    Raises:
+        MetricError: One is no finite number from 0, or belongs to no metric that is logged.
+    """
+    if not isinstance(stderr, Mapping):
+        if metric is None or metric not in metrics:
+            lacks = "the study has no objective" if metric is None else f"the objective's {metric!r} is not logged here"
+            raise MetricError(
+                f"log: stderr={brief(stderr)} has no metric to belong to: {lacks}; name it: stderr={{'val_acc': 0.01}}"
+            )
+        stderr = {metric: stderr}
+    for name in stderr:
+        if name not in metrics:
+            logged = ", ".join(map(brief, metrics)) or "nothing"
+            raise MetricError(f"log: stderr names {brief(name)}, which is not logged here; logged together: {logged}")
+    return {name: as_stderr(f"log: stderr of {name!r}", error) for name, error in stderr.items()}
 
 
 def as_tags(tags: object) -> dict[str, str]:

@@ -191,9 +191,7 @@ class Workspace:
         """End a trial in the store: as its journal says, or as KILLED; None where it had ended."""
         if journalled is None or not journalled.state.is_finished:
             return self.store.finish(trial_id, TrialState.KILLED, None, _DIED)
-        value = journalled.value
-        point = None if value is None else Point(value, journalled.step, journalled.epoch)
-        return self.store.finish(trial_id, journalled.state, point, journalled.error)
+        return self.store.finish(trial_id, journalled.state, journalled.point, journalled.error)
 
     def _complete_journal(self, trial: TrialRecord, journalled: TrialRecord | None) -> None:
         journal = Journal(self.journal_path(trial.id))
@@ -208,17 +206,7 @@ class Workspace:
 def _as_ended(trial: TrialRecord, state: TrialState, point: Point | None, error: str | None) -> TrialRecord:
     """Return a trial as it would have ended, had the disk taken it."""
     finished = max(time.time(), trial.started_time)
-    if point is None:
-        return replace(trial, state=state, error=error, finished_time=finished)
-    return replace(
-        trial,
-        state=state,
-        value=point.value,
-        step=point.step,
-        epoch=point.epoch,
-        error=error,
-        finished_time=finished,
-    )
+    return replace(trial.at(point), state=state, error=error, finished_time=finished)
 
 
 def _killed(trial: TrialRecord) -> TrialRecord:

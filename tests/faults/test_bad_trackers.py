@@ -275,7 +275,7 @@ def test_a_tracker_that_raises_in_resume_is_named_and_goes_on_when_it_no_longer_
     with opened(home, [broken, good], "inline") as study:
         trial = study.ask()
         train(trial)
-        study._channels.pop(trial.id).close()  # as its process dies
+        study._live.let_go(trial.id)  # as its process dies
         Home(home).alive(trial.id).release()
     left = deliver(Workspace(Home(home)), "s", load_trackers([broken, good]))
     assert [(row.tracker, row.items) for row in left] == [(f"{how}_resume".lower(), 1)]

@@ -104,6 +104,8 @@ STUDIES: list[tuple[dict[str, object], type[HyperhookError], str]] = [
         StudyMismatchError,
         "study 's' exists with the objective Objective(metric='loss'",
     ),
+    ({"constraints": {"ms": ("<=", 20)}}, StudyMismatchError, "exists with the constraints none, got ms <= 20; give"),
+    ({"constraints": {"ms": ("<", 20)}}, ObjectiveError, "constraint: expected '<=' or '>=' between 'ms' and its"),
     ({"objective": hh.Minimize("loss", reduce="last")}, StudyMismatchError, "give this search another name"),
     ({"home": "/proc/hyperhook"}, StoreError, "home '/proc/hyperhook' cannot be written: "),
 ]

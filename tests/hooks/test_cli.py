@@ -150,6 +150,46 @@ def test_show_puts_the_best_first_and_those_without_a_value_behind(
     assert rows[5]["time"] == "-"
 
 
+def test_constraints_are_shown_and_what_does_not_meet_them_stands_behind(
+    hyperhook: Callable[..., Done], study: OpenStudy
+) -> None:
+    made = study(constraints={"ms": ("<=", 20)})
+    made.tell(made.ask(), {"loss": 0.25, "ms": 30})
+    assert hyperhook("studies").table()[0]["best"] == "0.25 (infeasible)"
+    made.tell(made.ask(), {"loss": 0.1, "ms": 40})
+    made.tell(made.ask(), {"loss": 0.75, "ms": 20})
+    made.tell(made.ask(), {"loss": 0.5, "ms": 12.5})
+    made.tell(made.ask(), state=hh.TrialState.FAILED)
+    rows = hyperhook("show", "s").table()
+    assert [(row["trial"], row["ms"], row["feasible"]) for row in rows] == [
+        ("3", "12.5", "yes"),
+        ("2", "20", "yes"),
+        ("0", "30", "no"),
+        ("1", "40", "no"),
+        ("4", "-", "-"),
+    ]
+    assert hyperhook("studies").table()[0]["best"] == "0.5"
+
+
+def test_several_objectives_are_shown_with_the_best_trials_in_front(
+    hyperhook: Callable[..., Done], study: OpenStudy
+) -> None:
+    made = study(objective=[hh.Minimize("loss"), hh.Maximize("speed")])
+    for loss, speed in [(0.2, 1), (0.4, 3), (0.3, 2), (0.3, 1)]:
+        made.tell(made.ask(), {"loss": loss, "speed": speed})
+    made.tell(made.ask(), state=hh.TrialState.FAILED)
+    (listed,) = hyperhook("studies").table()
+    assert (listed["objective"], listed["best"]) == ("minimize loss, maximize speed", "3 trials")
+    rows = hyperhook("show", "s").table()
+    assert [(row["trial"], row["value"], row["speed"], row["best"]) for row in rows] == [
+        ("0", "0.2", "1", "yes"),
+        ("2", "0.3", "2", "yes"),
+        ("1", "0.4", "3", "yes"),
+        ("3", "0.3", "1", "no"),
+        ("4", "-", "-", "no"),
+    ]
+
+
 def test_show_shows_conditional_params_where_they_are_active(hyperhook: Callable[..., Done], study: OpenStudy) -> None:
     made = study(space={"net": hh.Choice({"cnn": {"width": hh.Int(3, 3)}, "mlp": {}})})
     made.run(lambda trial: 0.0, trials=2)

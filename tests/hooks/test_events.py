@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,7 @@ from hyperhook.events import (
     StudyFinished,
     StudyStarted,
     TrialFinished,
+    TrialResumed,
     TrialStarted,
     decode,
     encode,
@@ -36,14 +38,20 @@ steps = st.integers(0, 2**62)
 scalars = (
     st.none() | st.booleans() | st.integers(-(2**80), 2**80) | st.floats(allow_nan=False, allow_infinity=False) | names
 )
+errors = st.floats(0, allow_infinity=False)
 metrics = st.builds(
-    lambda time, values, step, epoch: MetricsLogged(
-        time=time, metrics={name: finite(value) for name, value in values.items()}, step=step, epoch=epoch
+    lambda time, values, step, epoch, stderr: MetricsLogged(
+        time=time,
+        metrics={name: finite(value) for name, value in values.items()},
+        step=step,
+        epoch=epoch,
+        stderr=stderr,
     ),
     times,
     st.dictionaries(names, st.floats(), min_size=1, max_size=3),
     steps,
     st.none() | steps,
+    st.none() | st.dictionaries(names, errors, max_size=2),
 )
 events = st.one_of(
     metrics,
@@ -83,6 +91,8 @@ events = st.one_of(
         value=st.none() | st.floats(allow_nan=False, allow_infinity=False),
         step=st.none() | steps,
         error=st.none() | names,
+        stderr=st.none() | errors,
+        metrics=st.dictionaries(names, st.floats(allow_nan=False, allow_infinity=False), max_size=2),
     ),
 )
 
@@ -127,12 +137,13 @@ def test_json_that_is_no_event_is_an_error(line: bytes) -> None:
     "line",
     [
         encode(TrialStarted(time=0.0, schema=SCHEMA + 1, id="a", number=0, study="s", params={})),
-        b'{"event":"trial_started","schema":4,"shape":"unknown"}',
-        b'{"event":"of_tomorrow","schema":4}',
+        b'{"event":"trial_started","schema":%d,"shape":"unknown"}' % (SCHEMA + 1),
+        b'{"event":"of_tomorrow","schema":%d}' % (SCHEMA + 1),
     ],
 )
 def test_a_newer_schema_is_refused_and_says_so(line: bytes) -> None:
-    with pytest.raises(JournalError, match="the journal has schema 4, this hyperhook reads up to 3; update hyperhook"):
+    message = f"the journal has schema {SCHEMA + 1}, this hyperhook reads up to {SCHEMA}; update hyperhook"
+    with pytest.raises(JournalError, match=message):
         decode(line)
 
 
@@ -148,6 +159,17 @@ def test_an_artifact_of_before_it_had_metadata_has_none() -> None:
     assert event.artifact().metadata == {}
 
 
+def test_standard_errors_are_written_where_there_are_some_and_before_there_were_any_there_are_none() -> None:
+    plain = b'{"event":"metrics_logged","time":0.0,"metrics":{"m":0.5},"step":0}\n'
+    event = decode(plain)
+    assert isinstance(event, MetricsLogged)
+    assert event.stderr is None
+    assert encode(event) == plain
+    ended = decode(b'{"event":"trial_finished","time":0.0,"state":"COMPLETE","value":0.5}\n')
+    assert isinstance(ended, TrialFinished)
+    assert ended.point == hh.Point(0.5)
+
+
 def test_the_schema_is_written_into_the_first_event() -> None:
     trial = hh.TrialRecord("a", 0, "s")
     assert json.loads(encode(TrialStarted.of(trial)))["schema"] == SCHEMA
@@ -161,10 +183,14 @@ def test_a_study_comes_back_without_its_trials(
     kind: type[StudyStarted | StudyFinished], objective: hh.Objective | None
 ) -> None:
     space = hh.Space({"lr": hh.Float(1e-4, 1, log=True), "net": hh.Choice({"a": {"n": hh.Int(1, 2)}, "b": {}})})
-    study = hh.StudyRecord("ünïversal/.. 🎛", space, objective, 7, trials=(hh.TrialRecord("a", 0, "s"),))
+    bounds = () if objective is None else (hh.Constraint("ms", "<=", 20), hh.Constraint("größe", ">=", 0.5))
+    trials = (hh.TrialRecord("a", 0, "s"),)
+    further = () if objective is None else (hh.Minimize("ms"), hh.Maximize("f1", reduce="last"))
+    study = hh.StudyRecord("ünïversal/.. 🎛", space, objective, 7, trials, bounds, further)
     back = decode(encode(kind.of(study)))
     assert isinstance(back, kind)
-    assert back.record() == hh.StudyRecord(study.name, space, objective, 7)
+    assert back.record() == replace(study, trials=())
+    assert (b"constraints" in encode(kind.of(study))) == (b"further" in encode(kind.of(study))) == bool(bounds)
 
 
 def test_a_trial_is_folded_from_its_events() -> None:
@@ -181,12 +207,15 @@ def test_a_trial_is_folded_from_its_events() -> None:
         "ValueError: no",
         started_time=10.0,
         finished_time=12.0,
+        stderr=0.125,
+        metrics={"ms": 12.5},
     )
     assert trial_after(None, MetricsLogged(time=0.0, metrics={"m": 1.0}, step=0)) is None
     begun = trial_after(None, TrialStarted.of(trial))
     assert begun == trial
     assert trial_after(begun, MetricsLogged(time=0.0, metrics={"m": 1.0}, step=0)) == trial
     assert trial_after(begun, TrialFinished.of(ended)) == ended
+    assert trial_after(ended, TrialResumed(time=13.0)) == begun
 
 
 def test_an_artifact_comes_back_with_a_score_that_json_lacks() -> None:

@@ -37,6 +37,7 @@ TRIAL_COLUMNS = [
         "number",
         "state",
         "value",
+        "stderr",
         "step",
         "epoch",
         "started_time",
@@ -74,7 +75,8 @@ def digits(study: OpenStudy) -> Study:
         trial = made.ask()
         trial.log_params({"model": {"depth": number + 2}})
         for step in range(3):
-            trial.log({"loss": 1 / (3 + step), 'odd, "name"\n': ODD[step + 5]}, step=step, epoch=step // 2)
+            metrics = {"loss": 1 / (3 + step), 'odd, "name"\n': ODD[step + 5]}
+            trial.log(metrics, step=step, epoch=step // 2, stderr=None if number else step / 3)
         made.tell(trial)
     made.tell(made.ask(), state=hh.TrialState.FAILED, error='ValueError: "no", said it')
     made.ask()
@@ -86,7 +88,7 @@ def facts(made: Study) -> Iterator[dict[str, Any]]:
     for trial in made.trials:
         known = dict(trial.params) | ({"model/depth": trial.number + 2} if trial.number < 2 else {})
         yield {
-            **{name: getattr(trial, name) for name in ("number", "value", "step", "epoch", "error")},
+            **{name: getattr(trial, name) for name in ("number", "value", "stderr", "step", "epoch", "error")},
             "trial": trial.name,
             "state": str(trial.state),
             **{f"param.{name}": known.get(name) for name in ("net", "width", "lr", "model/depth")},
@@ -95,8 +97,8 @@ def facts(made: Study) -> Iterator[dict[str, Any]]:
 
 def test_csv_has_a_row_for_each_trial(digits: Study, command: Command) -> None:
     rows = list(csv.DictReader(io.StringIO(command("digits"), newline="")))
-    assert list(rows[0])[:10] == TRIAL_COLUMNS
-    assert set(list(rows[0])[10:]) == {"param.net", "param.width", "param.lr", "param.model/depth"}
+    assert list(rows[0])[:11] == TRIAL_COLUMNS
+    assert set(list(rows[0])[11:]) == {"param.net", "param.width", "param.lr", "param.model/depth"}
     for row, wanted in zip(rows, facts(digits), strict=True):
         assert {name: row[name] for name in wanted} == {
             name: "" if value is None else str(value) for name, value in wanted.items()
@@ -107,7 +109,7 @@ def test_csv_has_a_row_for_each_trial(digits: Study, command: Command) -> None:
 
 def test_json_has_an_object_for_each_trial(digits: Study, command: Command) -> None:
     rows = json.loads(command("digits", "--format", "json"))
-    assert list(rows[0])[:10] == TRIAL_COLUMNS
+    assert list(rows[0])[:11] == TRIAL_COLUMNS
     for row, wanted in zip(rows, facts(digits), strict=True):
         assert {name: row[name] for name in wanted} == wanted
 
@@ -117,7 +119,7 @@ def test_a_dataframe_has_the_types_that_pandas_users_expect(digits: Study) -> No
     frame = digits.to_dataframe()
     kinds = frame.dtypes.astype(str).to_dict()
     assert kinds["number"] == "int64"
-    assert kinds["value"] == kinds["duration_seconds"] == kinds["param.lr"] == "float64"
+    assert kinds["value"] == kinds["stderr"] == kinds["duration_seconds"] == kinds["param.lr"] == "float64"
     assert kinds["step"] == kinds["epoch"] == kinds["param.width"] == kinds["param.model/depth"] == "Int64"
     assert kinds["started_time"] == kinds["finished_time"] == "datetime64[us, UTC]"
     found = frame.astype(object).where(frame.notna(), None).to_dict("records")
@@ -135,6 +137,25 @@ def test_a_dataframe_of_points_joins_the_one_of_trials(digits: Study) -> None:
     joined = points.merge(digits.to_dataframe()[["trial", "param.lr"]], on="trial")
     assert len(joined) == len(points) == 12
     assert joined[joined["trial"] == "digits-1"]["param.lr"].unique().tolist() == [digits.trials[1].params["lr"]]
+
+
+def test_what_trials_are_judged_by_are_columns(study: OpenStudy, command: Command) -> None:
+    pytest.importorskip("pandas")
+    made = study(space={}, constraints={"ms": ("<=", 20), "auc": (">=", 0.8)})
+    made.tell(made.ask(), {"loss": 0.5, "ms": 12.5, "auc": 0.875})
+    made.tell(made.ask(), {"loss": 0.25, "ms": 25, "auc": 0.875})
+    made.tell(made.ask(), 0.75, state=hh.TrialState.PRUNED)
+    made.tell(made.ask(), state=hh.TrialState.FAILED)
+    rows = json.loads(command("s", "--format", "json"))
+    assert list(rows[0]) == [*TRIAL_COLUMNS, "metric.ms", "metric.auc", "feasible"]
+    assert [(row["metric.ms"], row["feasible"]) for row in rows] == [
+        (12.5, True),
+        (25.0, False),
+        (None, False),
+        (None, None),
+    ]
+    kinds = made.to_dataframe().dtypes.astype(str).to_dict()
+    assert (kinds["metric.ms"], kinds["feasible"]) == ("float64", "boolean")
 
 
 def test_a_study_without_trials_is_a_table_without_rows(study: OpenStudy, command: Command) -> None:

@@ -267,7 +267,7 @@ def test_inline_delivery_sends_what_a_process_that_died_left(
     trial = made.ask()
     train(trial)
     Workspace(Home(home)).home.alive(trial.id).release()  # as its process dies
-    made._channels.pop(trial.id).close()
+    made._live.let_go(trial.id)
     again = study(trackers=[mirrors.Mirror(out)], delivery="inline")
     again.run(train, trials=1)
     assert mirrors.states(out) == ["KILLED", "COMPLETE"]

@@ -246,3 +246,20 @@ def test_what_a_plugin_raises_reaches_the_user(study: OpenStudy) -> None:
     made.run(lambda trial: 1.0, trials=1)
     with pytest.raises(RuntimeError, match="broken"):
         made.best  # noqa: B018
+
+
+def test_only_trials_that_meet_the_constraints_come_into_question() -> None:
+    constraint = hh.Constraint("ms", "<=", 20.0)
+    trials = tuple(
+        replace(trial, metrics={"ms": ms})
+        for trial, ms in zip(record(0.5, 0.9, 0.7).trials, (10.0, 30.0, 15.0), strict=True)
+    )
+    study = replace(record(), trials=trials, constraints=(constraint,))
+    asked: list[hh.StudyRecord] = []
+    answer = insight.best(study, Manager([Knowing(trial=lambda seen: asked.append(seen) or seen.trials[0])]))
+    assert answer == trials[0]
+    assert [trial.number for trial in asked[0].trials] == [0, 2]
+    with pytest.raises(PluginError, match="which_is_best"):
+        insight.best(study, Manager([Knowing(trial=lambda seen: trials[1])]))
+    hopeless = replace(study, constraints=(hh.Constraint("ms", "<=", 1.0),))
+    assert insight.best(hopeless, Manager([Knowing(trial=lambda seen: pytest.fail("asked"))])) == trials[0]

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from hyperhook.errors import JournalError
-from hyperhook.events import Event, MetricsLogged, TrialStarted, encode
+from hyperhook.events import SCHEMA, Event, MetricsLogged, TrialStarted, encode
 from hyperhook.journal import Journal, read
 
 START = TrialStarted(time=1.5, id="a", number=0, study="s", params={"optimiser": "ädäm", "lr": 0.1})
@@ -202,8 +202,9 @@ def test_closing_twice_does_nothing_and_a_forked_child_does_not_inherit_on_exec(
 
 
 def test_a_newer_journal_is_refused_before_anything_of_it_is_taken(path: Path) -> None:
-    write(path, TrialStarted(time=0.0, schema=4, id="a", number=0, study="s", params={}), point(0))
-    with pytest.raises(JournalError, match="schema 4, this hyperhook reads up to 3; update hyperhook"):
+    newer = SCHEMA + 1
+    write(path, TrialStarted(time=0.0, schema=newer, id="a", number=0, study="s", params={}), point(0))
+    with pytest.raises(JournalError, match=f"schema {newer}, this hyperhook reads up to {SCHEMA}; update hyperhook"):
         events(path)
 
 

@@ -1,4 +1,4 @@
-"""How a trial's curve becomes one value."""
+"""What is searched for, and what is taken as a value."""
 
 from __future__ import annotations
 
@@ -11,68 +11,7 @@ from hypothesis import strategies as st
 
 import hyperhook as hh
 from hyperhook.errors import NotFiniteError, ObjectiveError
-from hyperhook.objective import Curve, Point, as_value
-
-numbers = st.floats(allow_nan=True, allow_infinity=True)
-
-
-def curve(objective: hh.Objective | None, values: list[float]) -> Curve:
-    made = Curve(objective)
-    for step, value in enumerate(values):
-        made.add({"noise": 1.0, "m": value}, step * 10, step)
-    return made
-
-
-@given(st.lists(numbers, max_size=20), st.sampled_from([hh.Maximize("m"), hh.Minimize("m")]))
-def test_best_is_the_earliest_of_the_best_finite_points(values: list[float], objective: hh.Objective) -> None:
-    finite = [value for value in values if math.isfinite(value)]
-    made = curve(objective, values)
-    if finite:
-        best = max(finite) if objective.direction == "maximize" else min(finite)
-        step = next(i for i, value in enumerate(values) if value == best)
-        assert made.reduced() == Point(values[step], step * 10, step)
-    else:
-        with pytest.raises(ObjectiveError):
-            made.reduced()
-
-
-@given(st.lists(numbers, min_size=1, max_size=20))
-def test_last_is_the_last_point(values: list[float]) -> None:
-    made = curve(hh.Minimize("m", reduce="last"), values)
-    if math.isfinite(values[-1]):
-        assert made.reduced() == Point(values[-1], (len(values) - 1) * 10, len(values) - 1)
-    else:
-        with pytest.raises(NotFiniteError, match="at its last point"):
-            made.reduced()
-
-
-def test_a_metric_that_was_never_logged_names_those_that_were() -> None:
-    made = Curve(hh.Maximize("val_los"))
-    made.add({"val_loss": 1.0, "loss": 2.0}, 0, None)
-    with pytest.raises(ObjectiveError) as raised:
-        made.reduced()
-    assert str(raised.value).startswith("metric 'val_los' was never logged; logged so far: loss, val_loss; ")
-    with pytest.raises(ObjectiveError, match="logged so far: nothing"):
-        Curve(hh.Maximize("m")).reduced()
-
-
-def test_nan_at_all_points_says_how_many_and_where() -> None:
-    with pytest.raises(NotFiniteError, match="was inf at all of its 2 points \\(last at step 10\\)"):
-        curve(hh.Minimize("m"), [math.nan, math.inf]).reduced()
-
-
-def test_without_an_objective_only_names_are_kept() -> None:
-    made = curve(None, [1.0])
-    assert list(made.names) == ["noise", "m"]
-    with pytest.raises(ObjectiveError, match="has no objective; give it one"):
-        made.reduced()
-
-
-def test_a_returned_value_stands_where_the_curve_had_it_else_at_its_end() -> None:
-    made = curve(hh.Maximize("m"), [0.1, 0.9, 0.5])
-    assert made.point_of(0.9) == Point(0.9, 10, 1)
-    assert made.point_of(0.7) == Point(0.7, 20, 2)
-    assert Curve(None).point_of(0.7) == Point(0.7)
+from hyperhook.objective import as_objectives, as_value
 
 
 @given(st.floats(allow_nan=False), st.floats(allow_nan=False))
@@ -113,6 +52,30 @@ def test_an_objective_that_cannot_be(arguments: tuple[str, ...], message: str) -
     with pytest.raises(ObjectiveError) as raised:
         hh.Objective(*arguments)  # type: ignore[arg-type]
     assert message in str(raised.value)
+
+
+def test_objectives_are_none_one_or_several() -> None:
+    one, other = hh.Maximize("auc"), hh.Minimize("ms")
+    assert as_objectives(None) == ()
+    assert as_objectives(one) == as_objectives([one]) == (one,)
+    assert as_objectives([one, other]) == as_objectives((one, other)) == (one, other)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ("auc", "objective: expected hh.Maximize(…) or hh.Minimize(…), got 'auc'"),
+        (["auc"], "objective: expected hh.Maximize(…) or hh.Minimize(…), got 'auc'"),
+        ([hh.Maximize("auc"), None], "objective: expected hh.Maximize(…) or hh.Minimize(…), got None"),
+        ({"auc": "maximize"}, "objective: expected hh.Maximize(…) or hh.Minimize(…), got {'auc': 'maximize'}"),
+        ([], "objective: expected at least one in the list, got none; leave it out for a group of runs"),
+        ([hh.Maximize("m"), hh.Minimize("m")], "objective: expected different metrics, got 'm' twice; leave one of"),
+    ],
+)
+def test_objectives_that_cannot_be(given: object, message: str) -> None:
+    with pytest.raises(ObjectiveError) as raised:
+        as_objectives(given)
+    assert str(raised.value).startswith(message)
 
 
 def test_best_of_a_study_is_the_earliest_complete_trial_of_the_best_value() -> None:

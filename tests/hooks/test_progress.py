@@ -6,6 +6,7 @@ import pickle
 import re
 from collections.abc import Callable
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -137,6 +138,33 @@ def test_without_an_objective_there_is_no_best(capsys: pytest.CaptureFixture[str
     with Progress(record(objective=None), 1) as shown:
         shown.trial_finished(trial(0, None))
     assert lines(capsys) == ["[1/1] s-0 complete   2.5s  x=0.1235  | no value yet"]
+
+
+def test_a_trial_that_meets_the_constraints_is_better_than_any_that_does_not(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    study = replace(record(), constraints=(hh.Constraint("ms", "<=", 20.0),))
+    with Progress(study, 3) as shown:
+        for number, (value, ms) in enumerate([(0.5, 30.0), (0.25, 25.0), (0.75, 20.0)]):
+            shown.trial_finished(trial(number, value, metrics={"ms": ms}))
+    found = lines(capsys)
+    assert "loss 0.5 at step 7, ms 30 " in found[0]
+    ends = ["best 0.5 (trial 0, infeasible)", "best 0.25 (trial 1, infeasible)", "best 0.75 (trial 2)"]
+    for line, end in zip(found, ends, strict=True):
+        assert line.split(" | ")[1].startswith(end)
+
+
+def test_of_several_objectives_the_best_trials_are_counted(capsys: pytest.CaptureFixture[str]) -> None:
+    study = replace(record(), further=(hh.Minimize("ms"),))
+    with Progress(study, 3) as shown:
+        for number, (value, ms) in enumerate([(0.5, 30.0), (0.75, 25.0), (0.25, 20.0)]):
+            shown.trial_finished(trial(number, value, metrics={"ms": ms}))
+    counts = [line.split(" | ")[1].split(",")[0] for line in lines(capsys)]
+    assert counts == ["1 best trial", "2 best trials", "1 best trial"]
+    bounded = replace(study, constraints=(hh.Constraint("ms", "<=", 20.0),))
+    with Progress(bounded, 1) as shown:
+        shown.trial_finished(trial(0, 0.5, metrics={"ms": 30.0}))
+    assert lines(capsys)[0].endswith("no feasible trial yet")
 
 
 def test_long_lines_are_not_wrapped(capsys: pytest.CaptureFixture[str]) -> None:

@@ -15,10 +15,11 @@ from pathlib import Path
 import pytest
 
 import hyperhook as hh
-from hyperhook.errors import StoreError, StudyError, StudyMismatchError
+from hyperhook.errors import ObjectiveError, StoreError, StudyError, StudyMismatchError
 from hyperhook.objective import Point
 from hyperhook.records import StudyRecord, TrialState
-from hyperhook.store import SCHEMA, Store
+from hyperhook.store import Store
+from hyperhook.tables import SCHEMA
 
 SPACE = hh.Space({"x": hh.Float(0, 1), "net": hh.Choice({"cnn": {"width": hh.Int(1, 4)}, "mlp": {}})})
 STUDY = StudyRecord("s", SPACE, hh.Maximize("acc", reduce="last"), seed=3)
@@ -101,6 +102,44 @@ def test_another_objective_is_taken_over_until_there_is_a_value(store: Store) ->
     assert store.study("s").objective == STUDY.objective
 
 
+def test_other_constraints_are_taken_over_until_there_is_a_value(store: Store, path: Path) -> None:
+    fast, right = hh.Constraint("ms", "<=", 20.0), hh.Constraint("auc", ">=", 0.8)
+    assert store.open_study("s", constraints=(fast,)).constraints == (fast,)
+    assert store.open_study("s", constraints=(fast, right)).constraints == (fast, right)
+    assert store.open_study("s").constraints == Store(path).study("s").constraints == (fast, right)
+    store.claim("s", "a", {})
+    store.finish("a", TrialState.COMPLETE, Point(0.5, metrics={"ms": 12.5}), None)
+    assert store.open_study("s", constraints=(right, fast)).constraints == (right, fast)
+    message = r"exists with the constraints auc >= 0.8, ms <= 20, got {}; give this search another name"
+    for others, listed in [((fast,), "ms <= 20"), ((), "none"), ((replace(fast, bound=30.0),), "ms <= 30")]:
+        with pytest.raises(StudyMismatchError, match=message.format(listed)):
+            store.open_study("s", constraints=others)
+    assert store.study("s").constraints == (right, fast)
+
+
+def test_several_objectives_are_one_whole(store: Store, path: Path) -> None:
+    acc, ms = hh.Maximize("acc"), hh.Minimize("ms", reduce="last")
+    assert store.open_study("s", objective=acc, further=(ms,)).objectives == (acc, ms)
+    assert store.open_study("s").objectives == Store(path).study("s").objectives == (acc, ms)
+    assert store.open_study("s", objective=ms, further=(acc,)).objectives == (ms, acc)
+    assert store.open_study("s", objective=acc).objectives == (acc,)
+    assert store.open_study("s", objective=acc, further=(ms,)).objectives == (acc, ms)
+    store.claim("s", "a", {})
+    store.finish("a", TrialState.COMPLETE, Point(0.5, metrics={"ms": 12.5}), None)
+    for first, further in [(acc, ()), (ms, (acc,)), (acc, (hh.Minimize("ms"),))]:
+        with pytest.raises(
+            StudyMismatchError, match=r"exists with the objective .*acc.*ms.*, got .*; give this search"
+        ):
+            store.open_study("s", objective=first, further=further)
+    assert store.open_study("s").objectives == (acc, ms)
+
+
+def test_constraints_need_an_objective(store: Store) -> None:
+    with pytest.raises(ObjectiveError, match="study 'n' has the constraints ms <= 20 and no objective; give it one"):
+        store.open_study("n", constraints=(hh.Constraint("ms", "<=", 20.0),))
+    assert store.study_names() == ["s"]
+
+
 def test_no_seed_takes_over_the_stored_one_and_a_new_one_replaces_it(store: Store) -> None:
     assert opened(store, replace(STUDY, seed=None)).seed == 3
     assert opened(store, replace(STUDY, seed=9)).seed == 9
@@ -113,13 +152,14 @@ def test_a_trial_begins_and_ends(store: Store) -> None:
     assert trial is not None
     assert (trial.number, trial.state, trial.params) == (0, TrialState.RUNNING, params)
     assert store.trial("a") == trial
-    ended = store.finish("a", TrialState.COMPLETE, Point(0.5, 7, 2), None)
+    ended = store.finish("a", TrialState.COMPLETE, Point(0.5, 7, 2, 0.125, {"ms": 12.5}), None)
     assert ended is not None
     assert ended == store.trial("a") == store.study("s").trials[0]
-    assert (ended.value, ended.step, ended.epoch, ended.state) == (0.5, 7, 2, TrialState.COMPLETE)
+    assert (ended.point, ended.state) == (Point(0.5, 7, 2, 0.125, {"ms": 12.5}), TrialState.COMPLETE)
     assert ended.finished_time is not None
     assert ended.finished_time >= trial.started_time
     assert store.trial("nobody") is None
+    assert store.reopen("a") == trial
 
 
 def test_a_trial_ends_once(store: Store) -> None:
@@ -236,12 +276,64 @@ def test_a_forked_child_leaves_its_parent_s_store_alone(path: Path) -> None:
     assert [trial.id for trial in Store(path).study("s").trials] == ["a", "b", "c"]
 
 
+V1 = """
+CREATE TABLE meta (schema_version INTEGER NOT NULL, PRIMARY KEY (schema_version));
+CREATE TABLE studies (name VARCHAR(255) NOT NULL, space TEXT NOT NULL, metric TEXT, direction VARCHAR(16),
+    reduce VARCHAR(16), seed INTEGER, created_time FLOAT NOT NULL, PRIMARY KEY (name));
+CREATE TABLE trials (id VARCHAR(64) NOT NULL, study VARCHAR(255) NOT NULL, number INTEGER NOT NULL,
+    params TEXT NOT NULL, state VARCHAR(16) NOT NULL, value FLOAT, step INTEGER, epoch INTEGER, error TEXT,
+    started_time FLOAT NOT NULL, finished_time FLOAT, launch VARCHAR(64), PRIMARY KEY (id), UNIQUE (study, number));
+CREATE INDEX trials_by_state ON trials (study, state);
+CREATE INDEX trials_by_launch ON trials (launch);
+INSERT INTO meta VALUES (1);
+INSERT INTO studies VALUES ('old', '{"x":{"type":"float","low":0,"high":1,"log":false,"step":null}}', 'acc', 'maximize',
+    'best', 7, 1.0);
+INSERT INTO trials VALUES ('a', 'old', 0, '{"x":0.5}', 'COMPLETE', 0.25, 3, 1, NULL, 2.0, 4.0, NULL);
+"""
+
+
+def test_a_store_of_the_first_schema_is_brought_up_to_date_with_all_it_holds(path: Path) -> None:
+    with sqlite3.connect(path) as database:
+        database.executescript(V1)
+    database.close()
+    for _ in range(2):
+        store = Store(path)
+        study = store.study("old")
+        assert (study.objective, study.seed, study.space) == (hh.Maximize("acc"), 7, hh.Space({"x": hh.Float(0, 1)}))
+        assert study.trials == (
+            hh.TrialRecord(
+                "a", 0, "old", {"x": 0.5}, TrialState.COMPLETE, 0.25, 3, 1, started_time=2.0, finished_time=4.0
+            ),
+        )
+    claimed = store.claim("old", "b", {"x": 0.1})
+    assert claimed is not None
+    assert claimed.number == 1
+    ended = store.finish("b", TrialState.COMPLETE, Point(0.5, stderr=0.1), None)
+    assert ended is not None
+    assert ended.stderr == 0.1
+    assert store.open_study("old", constraints=None).constraints == ()
+
+
+def test_processes_that_bring_a_store_up_to_date_at_once_agree(path: Path) -> None:
+    with sqlite3.connect(path) as database:
+        database.executescript(V1)
+    database.close()
+    fork = multiprocessing.get_context("fork")
+    workers = [fork.Process(target=Store, args=(path,)) for _ in range(4)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+        assert worker.exitcode == 0
+    assert len(Store(path).study("old").trials) == 1
+
+
 def test_a_newer_schema_is_refused_and_left_alone(store: Store, path: Path) -> None:
     with sqlite3.connect(path) as database:
         database.execute("UPDATE meta SET schema_version = ?", (SCHEMA + 1,))
     database.close()
     before = path.read_bytes()
-    with pytest.raises(StoreError, match=f"has schema {SCHEMA + 1}, this hyperhook expects {SCHEMA}; use the version"):
+    with pytest.raises(StoreError, match=f"has schema {SCHEMA + 1}, this hyperhook expects {SCHEMA} at the most; use"):
         Store(path)
     assert path.read_bytes() == before
 

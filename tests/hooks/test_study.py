@@ -17,6 +17,7 @@ import pytest
 import hyperhook as hh
 from hyperhook.errors import (
     EmptyStudyError,
+    MetricError,
     NotFiniteError,
     ObjectiveError,
     PluginError,
@@ -91,6 +92,46 @@ def test_what_the_training_function_returns_wins(study: OpenStudy) -> None:
 
     made.run(train, trials=2)
     assert [(trial.value, trial.step) for trial in made.trials] == [(0.1, 5), (42.0, 8)]
+
+
+def test_the_value_carries_the_standard_error_it_was_logged_with(study: OpenStudy, home: Path) -> None:
+    recorder = RecordingPlugin()
+    made = study(plugins=[recorder])
+
+    def train(trial: hh.Trial) -> None:
+        for loss, stderr in [(0.5, 0.04), (0.25, 0.02), (0.75, None)]:
+            trial.log({"loss": loss}, stderr=stderr)
+
+    made.run(train, trials=1)
+    (trial,) = made.trials
+    assert trial.point == hh.Point(0.25, 1, None, 0.02)
+    assert recorder.calls[-2].arguments["trial"] == study().trials[0] == trial
+    ended = journal(made, trial, home)[-1]
+    assert isinstance(ended, TrialFinished)
+    assert ended.stderr == 0.02
+
+
+def test_a_standard_error_may_be_told(study: OpenStudy) -> None:
+    made = study()
+    assert made.tell(made.ask(), 0.5, stderr=0.1).point == hh.Point(0.5, stderr=0.1)
+    trial = made.ask()
+    trial.log({"loss": 0.25}, step=3, stderr=0.2)
+    for stderr in (-1, float("nan"), float("inf"), "0.1", True, [0.1]):
+        with pytest.raises(MetricError, match="tell: stderr: expected a finite number from 0, got"):
+            made.tell(trial, stderr=stderr)  # type: ignore[arg-type]
+    assert not trial.record.state.is_finished
+    assert made.tell(trial, stderr=0).point == hh.Point(0.25, 3, stderr=0.0)
+
+
+def test_a_trial_that_goes_on_passes_over_the_standard_errors_of_what_it_had_logged(study: OpenStudy) -> None:
+    made = study()
+    trial = made.ask()
+    trial.log({"loss": 0.5}, step=3, stderr=0.1)
+    made.tell(trial)
+    again = made.resume(0)
+    assert again.record.stderr is None
+    again.log({"loss": 0.25, "other": 1.0}, step=3, stderr=0.7)
+    assert made.tell(again).point == hh.Point(0.5, 3, stderr=0.1)
 
 
 def test_a_study_without_an_objective_records_runs(study: OpenStudy) -> None:
@@ -432,7 +473,7 @@ def test_a_metric_missing_once_there_are_values_fails_that_trial_only(study: Ope
     assert states(made) == ["COMPLETE", "FAILED", "COMPLETE"]
 
 
-@pytest.mark.parametrize("answer", ["0.5", True, [0.5], {"loss": 0.5}, object()])
+@pytest.mark.parametrize("answer", ["0.5", True, [0.5], {"loss": [0.5]}, object()])
 def test_an_answer_that_is_no_number_stops_the_first_run(study: OpenStudy, answer: object) -> None:
     made = study()
 
@@ -502,6 +543,156 @@ def test_the_current_trial_is_the_one_that_runs(study: OpenStudy) -> None:
     made.run(train, trials=2)
     assert states(made) == ["COMPLETE"] * 2
     assert hh.current_trial() is None
+
+
+# Constraints
+
+BOUNDS = {"ms": ("<=", 20), "auc": (">=", 0.8)}
+
+
+def test_the_best_is_the_best_that_meets_all_constraints(study: OpenStudy, home: Path) -> None:
+    made = study(constraints=BOUNDS)
+    outcomes = [(0.1, 25.0, 0.9), (0.2, 15.0, 0.7), (0.3, 15.0, 0.9), (0.4, 20.0, 0.8)]
+
+    def train(trial: hh.Trial) -> None:
+        loss, ms, auc = outcomes[trial.number]
+        trial.log({"ms": ms}, step=7)
+        trial.log({"loss": loss}, step=7)
+        trial.log({"loss": 9.0, "ms": 999.0}, step=8)
+        trial.log({"auc": auc})
+
+    made.run(train, trials=4)
+    record = made.record()
+    assert [record.is_feasible(trial) for trial in made.trials] == [False, False, True, True]
+    assert made.best.number == 2
+    assert made.best.point == hh.Point(0.3, 7, metrics={"ms": 15.0, "auc": 0.9})
+    assert made.constraints == (hh.Constraint("ms", "<=", 20.0), hh.Constraint("auc", ">=", 0.8))
+    again = study()
+    assert again.record() == record
+    ended = journal(made, made.best, home)[-1]
+    assert isinstance(ended, TrialFinished)
+    assert ended.metrics == {"ms": 15.0, "auc": 0.9}
+
+
+def test_where_no_trial_meets_them_the_closest_is_the_best_and_that_is_said(
+    study: OpenStudy, caplog: pytest.LogCaptureFixture
+) -> None:
+    made = study(constraints=BOUNDS)
+    made.run(lambda trial: {"loss": float(trial.number), "ms": 40 - 5 * trial.number, "auc": 0.8}, trials=3)
+    assert made.best.number == 2
+    assert "no trial of study s meets all constraints; s-2 is the closest" in caplog.text
+    caplog.clear()
+    made.run(lambda trial: {"loss": 9.0, "ms": 20, "auc": 0.8}, trials=4)
+    assert made.best.number == 3
+    assert "constraints" not in caplog.text
+
+
+def test_a_constraint_s_metric_never_logged_stops_the_first_run(study: OpenStudy) -> None:
+    made = study(constraints=BOUNDS)
+    message = "metric 'ms' was never logged; logged so far: auc, loss; log it, or name one of these instead"
+    with pytest.raises(ObjectiveError) as raised:
+        made.run(lambda trial: trial.log({"loss": 1.0, "auc": 0.9}), trials=2)
+    assert str(raised.value) == message
+    assert (made.trials[0].state, made.trials[0].error) == (TrialState.FAILED, message)
+    mended = study(constraints={"auc": (">=", 0.8)})
+    mended.run(lambda trial: trial.log({"loss": 1.0, "auc": 0.9}), trials=2)
+    assert states(mended) == ["FAILED", "COMPLETE"]
+    trial = mended.ask()
+    with pytest.raises(ObjectiveError, match="metric 'auc' was never logged; logged so far: nothing; returned: loss;"):
+        mended.tell(trial, {"loss": 0.5})
+    assert mended.tell(trial, {"loss": 0.5, "auc": 0.9}).metrics == {"auc": 0.9}
+
+
+def test_a_constraint_s_metric_that_is_not_finite_fails_its_trial_only(study: OpenStudy) -> None:
+    made = study(constraints={"ms": ("<=", 20)})
+    made.run(lambda trial: trial.log({"loss": 1.0, "ms": float("nan") if trial.number == 0 else 1.0}), trials=2)
+    assert states(made) == ["FAILED", "COMPLETE"]
+    assert "metric 'ms' was no finite number where the trial has its value (step 0)" in str(made.trials[0].error)
+
+
+def test_a_pruned_trial_keeps_what_it_had_of_the_constraints_metrics(study: OpenStudy) -> None:
+    asked: list[hh.TrialRecord] = []
+
+    class Pruner:
+        @hh.hookimpl
+        def should_stop(self, trial: hh.TrialRecord) -> bool:
+            asked.append(trial)
+            return True
+
+    made = study(constraints=BOUNDS, plugins=[Pruner()])
+    trial = made.ask()
+    trial.log({"loss": 0.5, "ms": 3.0}, step=2)
+    assert trial.should_stop
+    ended = made.tell(trial)
+    assert ended.state is TrialState.PRUNED
+    assert ended.point == asked[0].point == hh.Point(0.5, 2, metrics={"ms": 3.0})
+    assert not made.record().is_feasible(ended)
+
+
+def test_a_trial_that_goes_on_has_its_metrics_again(study: OpenStudy) -> None:
+    made = study(constraints={"ms": ("<=", 20)})
+    trial = made.ask()
+    trial.log({"loss": 0.5, "ms": 3.0}, step=2)
+    made.tell(trial)
+    again = made.resume(0)
+    assert again.record.metrics == {}
+    again.log({"loss": 0.75, "ms": 4.0}, step=3)
+    assert made.tell(again).point == hh.Point(0.5, 2, metrics={"ms": 3.0})
+
+
+# Several objectives
+
+GOALS = [hh.Minimize("loss"), hh.Maximize("speed")]
+
+
+def test_the_best_trials_of_several_objectives_are_their_front(study: OpenStudy, home: Path) -> None:
+    made = study(objective=GOALS)
+    outcomes = [(0.3, 1.0), (0.2, 2.0), (0.1, 1.0), (0.2, 2.0), (0.4, 3.0)]
+
+    def train(trial: hh.Trial) -> None:
+        loss, speed = outcomes[trial.number]
+        trial.log({"loss": 9.0, "speed": 99.0}, step=0)
+        trial.log({"loss": loss, "speed": speed}, step=1)
+
+    made.run(train, trials=5)
+    assert [trial.number for trial in made.best_trials] == [1, 2, 3, 4]
+    assert made.trials[2].point == hh.Point(0.1, 1, metrics={"speed": 1.0})
+    assert made.record().losses(made.trials[2]) == (0.1, -1.0)
+    assert (made.objective, made.objectives) == (GOALS[0], tuple(GOALS))
+    with pytest.raises(
+        StudyError, match="study 's' has 2 objectives, and no one trial is the best by all; ask for its P"
+    ):
+        made.best  # noqa: B018
+    again = study(objective=None)
+    assert again.record() == made.record()
+
+
+def test_a_further_objective_never_logged_stops_the_first_run(study: OpenStudy) -> None:
+    with pytest.raises(ObjectiveError, match="metric 'speed' was never logged; logged so far: loss; log it, or name"):
+        study(objective=GOALS).run(good, trials=2)
+
+
+def test_one_objective_in_a_list_is_that_objective(study: OpenStudy) -> None:
+    made = study(objective=GOALS[:1])
+    made.run(lambda trial: abs(1.0 - trial.number), trials=3)
+    assert made.best.number == 1
+    assert [trial.number for trial in made.best_trials] == [1]
+    made.tell(made.ask(), 0)
+    assert [trial.number for trial in study().best_trials] == [1, 3]
+
+
+def test_no_pruner_is_asked_about_several_objectives(study: OpenStudy, caplog: pytest.LogCaptureFixture) -> None:
+    class Pruner:
+        @hh.hookimpl
+        def should_stop(self) -> bool:
+            return True
+
+    made = study(objective=GOALS, plugins=[Pruner()])
+    assert "study s has several objectives: no pruner is asked" in caplog.text
+    trial = made.ask()
+    trial.log({"loss": 0.5, "speed": 1.0})
+    assert not trial.should_stop
+    assert made.tell(trial).state is TrialState.COMPLETE
 
 
 # What plugins hear and answer

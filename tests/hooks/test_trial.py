@@ -114,6 +114,14 @@ def test_nan_and_the_infinities_are_kept(trial: Trial, sink: Sink) -> None:
         ({"a": 1.0}, {"step": "1"}, "step: expected an int from 0, got '1' (str)"),
         ({"a": 1.0}, {"epoch": 1.5}, "epoch: expected an int from 0, got 1.5 (float)"),
         ({"a": 1.0}, {"epoch": "1"}, "epoch: expected an int from 0, got '1' (str)"),
+        ({"a": 1.0}, {"stderr": 0.1}, "log: stderr=0.1 has no metric to belong to: the objective's 'acc' is"),
+        ({"a": 1.0}, {"stderr": {"b": 0.1}}, "log: stderr names 'b', which is not logged here; logged together: "),
+        ({"a": 1.0}, {"stderr": {"a": -0.1}}, "log: stderr of 'a': expected a finite number from 0, got -0.1 (float)"),
+        ({"acc": 1.0}, {"stderr": math.nan}, "log: stderr of 'acc': expected a finite number from 0, got nan (float)"),
+        ({"acc": 1.0}, {"stderr": math.inf}, "log: stderr of 'acc': expected a finite number from 0, got inf (float)"),
+        ({"acc": 1.0}, {"stderr": "0.1"}, "log: stderr of 'acc': expected a finite number from 0, got '0.1' (str)"),
+        ({"acc": 1.0}, {"stderr": True}, "log: stderr of 'acc': expected a finite number from 0, got True (bool)"),
+        ({"acc": 1.0}, {"stderr": np.zeros(2)}, "log: stderr of 'acc': expected a finite number from 0, got array("),
     ],
 )
 def test_what_cannot_be_logged_is_one_clear_error_and_nothing_of_the_call_is_logged(
@@ -256,6 +264,25 @@ def test_pruners_are_asked_with_what_the_trial_would_end_with(trial: Trial, sink
     ]
 
 
+@pytest.mark.parametrize("stderr", [0.25, {"acc": 0.25}, {"acc": np.float32(0.25), "loss": 0}])
+def test_a_standard_error_is_journalled_and_shown_to_pruners(trial: Trial, sink: Sink, stderr: object) -> None:
+    trial.log({"acc": 0.5, "loss": 1.0}, step=10, stderr=stderr)  # type: ignore[arg-type]
+    trial.log({"acc": 0.25}, step=20)
+    (first, second) = (event for event in sink.events if isinstance(event, MetricsLogged))
+    assert (first.stderr or {})["acc"] == 0.25
+    assert second.stderr is None
+    assert not trial.should_stop
+    assert sink.asked == [(RECORD.at(hh.Point(0.5, 10, None, 0.25)), hh.Point(0.25, 20))]
+
+
+def test_without_an_objective_a_standard_error_names_its_metric(sink: Sink) -> None:
+    trial = Trial(RECORD, sink)
+    with pytest.raises(MetricError, match="has no metric to belong to: the study has no objective; name it"):
+        trial.log({"acc": 0.5}, stderr=0.1)
+    trial.log({"acc": 0.5}, stderr={"acc": 0.1})
+    assert [event.stderr for event in sink.events if isinstance(event, MetricsLogged)] == [{"acc": 0.1}]
+
+
 def test_once_told_to_stop_a_trial_asks_no_more(trial: Trial, sink: Sink) -> None:
     trial.log({"acc": 0.5}, step=10)
     sink.stop = True
@@ -274,14 +301,14 @@ def test_another_process_s_events_rebuild_the_handle(sink: Sink, reduce: str) ->
     objective = hh.Maximize("acc", reduce=reduce)  # type: ignore[arg-type]
     there, here = Trial(RECORD, sink, objective=objective), Trial(RECORD, sink, objective=objective)
     here.log({"acc": 0.3}, step=0)
-    there.log({"acc": 0.9}, step=5, epoch=1)
+    there.log({"acc": 0.9}, step=5, epoch=1, stderr=0.1)
     there.log({"acc": 0.7}, step=6, epoch=1)
     there.log_params({"p": 1})
     sink.stop = True
     assert there.should_stop
     here.catch_up(iter(sink.events))
     assert here.curve.count == 3
-    assert here.curve.reduced() == (hh.Point(0.9, 5, 1) if reduce == "best" else hh.Point(0.7, 6, 1))
+    assert here.curve.reduced() == (hh.Point(0.9, 5, 1, 0.1) if reduce == "best" else hh.Point(0.7, 6, 1))
     assert here.stop_requested
     count = len(sink.events)
     here.log_params({"p": 1})

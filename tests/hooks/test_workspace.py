@@ -64,7 +64,7 @@ def test_a_trial_begins_in_store_journal_and_outbox_and_is_alive(workspace: Work
 
 def test_a_trial_ends_in_store_and_journal_and_leaves_nothing_running(workspace: Workspace) -> None:
     trial, journal = begin(workspace)
-    ended = workspace.end(trial, journal, TrialState.COMPLETE, Point(0.25, 3, 1), None)
+    ended = workspace.end(trial, journal, TrialState.COMPLETE, Point(0.25, 3, 1, 0.5), None)
     assert ended == workspace.store.trial(trial.id)
     assert [event for event, _ in read(journal.path)][-1] == TrialFinished.of(ended)  # type: ignore[arg-type]
     assert list(workspace.home.started()) == []

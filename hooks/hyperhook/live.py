@@ -1,0 +1,157 @@
+"""The trials that run in this process: begun, gone on with, ended."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import partial
+
+from hyperhook.channel import Channel
+from hyperhook.errors import StudyError, TrialStateError
+from hyperhook.journal import Journal, read
+from hyperhook.manager import Manager
+from hyperhook.objective import Point
+from hyperhook.outlet import Outlet
+from hyperhook.parameters import Params
+from hyperhook.records import StudyRecord, TrialRecord, TrialState
+from hyperhook.trial import Trial
+from hyperhook.values import as_stderr
+from hyperhook.workspace import Workspace
+
+__all__ = ["LiveTrials"]
+
+log = logging.getLogger("hyperhook")
+
+
+class LiveTrials:
+    """Hands out live trials of a study, and ends them; store, journal, plugins and trackers hear of both.
+
+    Args:
+        study: The study; what it is searched for decides what a trial is worth.
+        workspace: The home that it lives in.
+        manager: Its plugins.
+        outlet: Its trackers.
+    """
+
+    def __init__(self, study: StudyRecord, workspace: Workspace, manager: Manager, outlet: Outlet) -> None:
+        self._study = study
+        self._workspace = workspace
+        self._manager = manager
+        self._outlet = outlet
+        self._channels: dict[str, Channel] = {}
+
+    def begin(
+        self,
+        params: Params,
+        *,
+        tags: Mapping[str, str] | None = None,
+        budget: int | None = None,
+        launch: str | None = None,
+    ) -> Trial | None:
+        """Start a trial.
+
+        Args:
+            params: Its params.
+            tags: Tags that it has before anybody uses it.
+            budget: See `Store.claim`.
+            launch: See `Store.claim`.
+
+        Returns:
+            The RUNNING trial; None where the budget is used up.
+        """
+        begun = self._workspace.begin(self._study.name, params, self._outlet.trackers, budget=budget, launch=launch)
+        if begun is None:
+            return None
+        handle = self._handle(*begun)
+        self._manager.events.trial_started(trial=handle.record)
+        self._open(handle)
+        if tags:
+            handle.log_tags(tags)
+        return handle
+
+    def resume(self, trial: TrialRecord) -> Trial:
+        """Go on with a trial that ended.
+
+        Returns:
+            The RUNNING trial.
+
+        Raises:
+            TrialStateError: It is running.
+        """
+        resumed = self._workspace.resume(trial, self._outlet.trackers)
+        if resumed is None:
+            raise TrialStateError(f"resume: trial {trial.name!r} is running; wait for its end, or use fork=True")
+        handle = self._handle(*resumed)
+        handle.go_on(event for event, _ in read(self._workspace.journal_path(trial.id)))
+        self._manager.events.trial_resumed(trial=handle.record)
+        self._open(handle)
+        return handle
+
+    def end(self, trial: Trial, value: object, state: object, error: str | None, stderr: object) -> TrialRecord:
+        """End a trial; see `Study.tell`.
+
+        Raises:
+            ObjectiveError: It completed, and there is no value.
+            MetricError: `stderr` is no finite number from 0.
+            TrialStateError: It has ended already, or was never begun here.
+            StudyError: `state` is none that ends a trial.
+        """
+        told = None if state is None else _as_end(state)
+        spread = None if stderr is None else as_stderr("tell: stderr", stderr)
+        if not trial.emits:
+            trial.ended(replace(trial.record, state=told or TrialState.COMPLETE, error=error))
+            return trial.record
+        channel = self._channels.get(trial.id)
+        if trial.record.state.is_finished or channel is None:
+            raise TrialStateError(f"tell: trial {trial.record.name!r} has ended already, as {trial.record.state}")
+        trial.flush()
+        if channel.journal.grew_elsewhere:
+            trial.catch_up(event for event, _ in read(channel.journal.path))
+        how = told or (TrialState.PRUNED if trial.stop_requested else TrialState.COMPLETE)
+        point = self._point(trial, value, how)
+        if spread is not None and point is not None:
+            point = replace(point, stderr=spread)
+        ended = self._workspace.end(trial.record, channel.journal, how, point, error)
+        if ended is None:
+            ended = self._workspace.store.trial(trial.id) or trial.record
+            log.warning("trial %s had been ended as %s elsewhere; this ending does not count", ended.name, ended.state)
+        trial.ended(ended)
+        self._manager.events.trial_finished(trial=ended)
+        self.let_go(trial.id)
+        return ended
+
+    def let_go(self, trial_id: str) -> None:
+        """Close what is open for a trial."""
+        self._channels.pop(trial_id).close()
+
+    def _handle(self, trial: TrialRecord, journal: Journal) -> Trial:
+        inline = self._outlet.open(trial.id)
+        channel = Channel(journal, self._manager, partial(self._workspace.store.study, self._study.name), inline)
+        self._channels[trial.id] = channel
+        return Trial(trial, channel, objective=self._study.objective, watched=self._study.watched)
+
+    def _open(self, handle: Trial) -> None:
+        """Let trackers and plugins see a handle before anybody uses it."""
+        self._channels[handle.id].deliver()
+        self._manager.events.trial_opened(trial=handle)
+
+    def _point(self, trial: Trial, value: object, state: TrialState) -> Point | None:
+        """Return the value that a trial ends with, and where it stood."""
+        if state in (TrialState.FAILED, TrialState.KILLED):
+            return None
+        curve = trial.curve
+        if state is TrialState.PRUNED:
+            point = curve.so_far if value is None else curve.told(value)
+            return point if point is not None and math.isfinite(point.value) else None
+        if value is None and self._study.objective is None:
+            return None
+        return curve.check(curve.reduced() if value is None else curve.told(value), value)
+
+
+def _as_end(state: object) -> TrialState:
+    for end in TrialState:
+        if end.is_finished and end == state:
+            return end
+    raise StudyError(f"tell: expected state COMPLETE, PRUNED, FAILED or KILLED, got {state!r}")
