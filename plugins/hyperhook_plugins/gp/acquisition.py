@@ -57,13 +57,14 @@ FAR = -50.0
 """Below this u, log h is taken from its asymptotic series, whose error is 1e-9 there."""
 
 
-def expected_improvement(belief: Belief) -> Score:
+def expected_improvement(belief: Belief, best: Tensor | None = None) -> Score:
     """Return log EI.
 
     Args:
         belief: A belief with batch M; 1 where no trial is running.
+        best: f*, if it is not the lowest mean at any point.
     """
-    best = belief.best
+    best = belief.best if best is None else best
 
     def score(x: Tensor) -> Tensor:
         mean, variance = belief.moments(x)
@@ -75,13 +76,14 @@ def expected_improvement(belief: Belief) -> Score:
     return score
 
 
-def probability_of_improvement(belief: Belief) -> Score:
+def probability_of_improvement(belief: Belief, best: Tensor | None = None) -> Score:
     """Return log PI.
 
     Args:
         belief: A belief with batch M.
+        best: f*, if it is not the lowest mean at any point.
     """
-    best = belief.best
+    best = belief.best if best is None else best
 
     def score(x: Tensor) -> Tensor:
         mean, variance = belief.moments(x)

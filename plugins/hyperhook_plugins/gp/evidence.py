@@ -6,7 +6,7 @@ symbol  shape    meaning
 n                observations; C: columns (see `encoding`)
 S       C x n²   5 times the squared distance of each pair of points in each column
 ℓ       C        length scales
-σ²               variance of the noise
+σ²               variance of the noise, in addition to what standard errors tell
 c                the bend (see `warping`)
 θ       C + 2    log ℓ, log σ², log c
 z       n        losses at that bend
@@ -58,6 +58,7 @@ class Evidence:
         self.count, self.width = x.shape
         self.scale, self.among = model.scale, among
         self.squares = 5 * (x.mT[:, :, None] - x.mT[:, None, :]).square().reshape(self.width, -1)
+        self.known = model.scale.variances[among]
         priors = [model.priors[0]] * self.width + [model.priors[1]]
         self.means = np.array([*(prior.loc.item() for prior in priors), BEND_PRIOR[0]])
         self.deviations = np.array([*(prior.scale.item() for prior in priors), BEND_PRIOR[1]])
@@ -74,7 +75,7 @@ class Evidence:
         r = square.sqrt()
         decay = torch.exp(-r)
         kernel = (1 + r + square / 3).mul_(decay).view(n, n)
-        kernel.diagonal().add_(noise)
+        kernel.diagonal().add_(self.known + noise)
         factor, info = torch.linalg.cholesky_ex(kernel)
         if info.item():
             return 1e10, np.zeros_like(theta)
@@ -109,7 +110,9 @@ def fit(model: Surrogate) -> Surrogate:
     evidence = Evidence(model, telling(model.train_inputs[0], model.scale.u, FITTED))
     start = evidence.means - evidence.jacobian * evidence.deviations**2
     start[-2] = model.likelihood.noise.log().item()
-    bounds = [BOUNDS["lengthscale"]] * evidence.width + [BOUNDS["noise"], BEND_BOUNDS]
+    bend = (BEND_BOUNDS[1], BEND_BOUNDS[1]) if model.straight else BEND_BOUNDS
+    start[-1] = min(max(start[-1], bend[0]), bend[1])
+    bounds = [BOUNDS["lengthscale"]] * evidence.width + [BOUNDS["noise"], bend]
     if not np.isfinite(evidence(start)[0]):
         raise RuntimeError("the log marginal likelihood is not finite at the prior's mode")
     options = {"maxiter": MAX_ITERATIONS, "ftol": ENOUGH}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -26,11 +27,22 @@ class History:
         tried: Params of the trials that ended and tell something.
         losses: Their losses, finite, less being better; empty if none of them was finite.
         pending: Params of the trials that are running or queued.
+        stderrs: The standard errors of their losses; 0 where none was given. Empty if all are.
+        further: Their losses by each further objective, likewise.
+        violations: For each constraint how far each of them is outside, 0 or less being inside; without the constraints
+            that no trial has a value for.
+        infeasible: Which of them do not meet all constraints.
+        durations: How long each of them took, in seconds; 0 where nobody knows.
     """
 
     tried: tuple[Params, ...]
     losses: tuple[float, ...]
     pending: tuple[Params, ...]
+    stderrs: tuple[float, ...] = ()
+    further: tuple[tuple[float, ...], ...] = ()
+    violations: tuple[tuple[float, ...], ...] = ()
+    infeasible: frozenset[int] = frozenset()
+    durations: tuple[float, ...] = ()
 
     @property
     def seen(self) -> set[Key]:
@@ -43,17 +55,34 @@ def history_of(study: StudyRecord) -> History:
 
     A trial that failed, or whose loss is not finite, counts as one as bad as the worst: its neighbourhood is known to
     be bad, and how bad is not known. A trial that was stopped early counts with the loss it had, or as the worst if it
-    had none. One that was killed tells nothing: it may well be tried again.
+    had none. One that was killed tells nothing: it may well be tried again. A metric of a constraint that a trial lacks
+    counts as the worst, too.
     """
-    tried: list[Params] = []
-    losses: list[float] = []
-    for trial in study.trials:
-        if trial.state not in (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAILED):
-            continue
-        loss = None if trial.state is TrialState.FAILED else study.loss(trial)
-        tried.append(trial.params)
-        losses.append(math.inf if loss is None or not math.isfinite(loss) else loss)
-    worst = max((loss for loss in losses if loss < math.inf), default=None)
-    pending = tuple(t.params for t in study.trials if t.state in (TrialState.RUNNING, TrialState.QUEUED))
-    known = () if worst is None else tuple(min(loss, worst) for loss in losses)
-    return History(tuple(tried), known, pending)
+    ended = [t for t in study.trials if t.state.ended_by_itself]
+    judged = [None if t.state is TrialState.FAILED else study.losses(t) for t in ended]
+    count = len(study.objectives)
+    losses = [_known([None if one is None else one[place] for one in judged]) for place in range(count)]
+    violations = [
+        _known([c.violation(t.metrics[c.metric]) if c.metric in t.metrics else None for t in ended])
+        for c in study.constraints
+    ]
+    stderrs = tuple(t.stderr or 0.0 for t in ended)
+    return History(
+        tuple(t.params for t in ended),
+        losses[0] if losses else (),
+        tuple(t.params for t in study.trials if t.state in (TrialState.RUNNING, TrialState.QUEUED)),
+        stderrs if any(stderrs) else (),
+        tuple(losses[1:]),
+        tuple(filter(None, violations)),
+        frozenset(place for place, trial in enumerate(ended) if not study.is_feasible(trial)),
+        tuple(max((t.finished_time or 0.0) - t.started_time, 0.0) for t in ended),
+    )
+
+
+def _known(values: Sequence[float | None]) -> tuple[float, ...]:
+    """Return values with the worst in place of those that are not finite; nothing if none is."""
+    finite = [value for value in values if value is not None and math.isfinite(value)]
+    if not finite:
+        return ()
+    worst = max(finite)
+    return tuple(worst if value is None or not math.isfinite(value) else value for value in values)

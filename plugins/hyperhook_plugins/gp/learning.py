@@ -13,7 +13,7 @@ References:
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 
@@ -86,20 +86,31 @@ class Learned:
     rows: list[int]
 
 
-def learn(history: History, encoding: Encoding, device: torch.device) -> Learned:
+def learn(
+    history: History,
+    encoding: Encoding,
+    device: torch.device,
+    values: Sequence[float] | None = None,
+    *,
+    straight: bool = False,
+) -> Learned:
     """Fit a Gaussian process to what ended; where the fit fails, its hyperparameters stay at the prior's mode.
 
     Args:
         history: At least one trial with a loss.
         encoding: The space's encoding.
         device: Where the linear algebra runs.
+        values: What to learn of each trial, less being better; by default its loss.
+        straight: Do not bend the losses (see `warping`).
     """
     x = encoding.encode(encoding.units(history.tried)).to(device)
-    losses = torch.tensor(history.losses, dtype=torch.float64).to(device)
+    losses = torch.tensor(history.losses if values is None else values, dtype=torch.float64).to(device)
     seen = telling(x, losses, EXACT)
-    surrogate = _fitted(x[seen], Scale.of(losses[seen]), encoding.dimension)
-    y: Tensor = surrogate.train_targets
-    return Learned(Belief(surrogate, x[seen], y[None]), surrogate, seen.tolist())
+    errors = torch.tensor(history.stderrs if values is None else (), dtype=torch.float64).to(device)
+    scale = Scale.of(losses[seen], errors[seen] if len(errors) else None)
+    surrogate = _fitted(x[seen], scale, encoding.dimension, straight)
+    y = scale.bent(surrogate.log_bend).z
+    return Learned(Belief(surrogate, x[seen], y[None], known=scale.variances), surrogate, seen.tolist())
 
 
 def is_noisy(learned: Learned, dimension: int) -> bool:
@@ -113,19 +124,21 @@ def is_noisy(learned: Learned, dimension: int) -> bool:
         RuntimeError: A fit failed.
     """
     surrogate = learned.surrogate
+    if learned.belief.known.max() > NEGLIGIBLE:
+        return True  # who gives standard errors knows it
     if surrogate.likelihood.noise <= NEGLIGIBLE:
         return False
     silent = fit(Surrogate(surrogate.train_inputs[0], surrogate.scale, dimension, SILENT))
     return surrogate.log_likelihood - silent.log_likelihood > SIGNIFICANT
 
 
-def _fitted(x: Tensor, scale: Scale, dimension: int) -> Surrogate:
+def _fitted(x: Tensor, scale: Scale, dimension: int, straight: bool) -> Surrogate:
     """Return the surrogate whose noise, or lack of it, explains the losses."""
     try:
-        quiet = fit(Surrogate(x, scale, dimension))
-        loud = fit(Surrogate(x, scale, dimension, LOUD))
+        quiet = fit(Surrogate(x, scale, dimension, straight=straight))
+        loud = fit(Surrogate(x, scale, dimension, LOUD, straight=straight))
         return loud if loud.log_likelihood - quiet.log_likelihood > SIGNIFICANT else quiet
     except NUMERICAL as error:
         log.warning("gp: the fit failed (%s: %s); the prior's hyperparameters are taken", type(error).__name__, error)
         log.debug("gp: traceback", exc_info=True)
-        return Surrogate(x, scale, dimension)
+        return Surrogate(x, scale, dimension, straight=straight)

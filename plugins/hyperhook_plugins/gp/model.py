@@ -38,7 +38,7 @@ from gpytorch.priors import LogNormalPrior
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from hyperhook_plugins.gp.warping import BEND_PRIOR, Scale
+from hyperhook_plugins.gp.warping import BEND_BOUNDS, BEND_PRIOR, Scale
 
 __all__ = ["BOUNDS", "LOUD", "QUIET", "SILENT", "Belief", "Moments", "Noise", "Surrogate", "cholesky", "covariance"]
 
@@ -88,6 +88,7 @@ class Surrogate(gpytorch.models.ExactGP):  # type: ignore[misc]
         scale: The losses.
         dimension: d.
         noise: What noise is expected.
+        straight: Do not bend the losses.
 
     Attributes:
         scale: The losses.
@@ -101,7 +102,9 @@ class Surrogate(gpytorch.models.ExactGP):  # type: ignore[misc]
     covar_module: MaternKernel
     train_inputs: tuple[Tensor, ...]
 
-    def __init__(self, x: Tensor, scale: Scale, dimension: int, noise: Noise = QUIET) -> None:
+    def __init__(
+        self, x: Tensor, scale: Scale, dimension: int, noise: Noise = QUIET, *, straight: bool = False
+    ) -> None:
         log_scale: dict[str, Any] = {"transform": torch.exp, "inv_transform": torch.log}
         centre = MODE + SPREAD**2 + math.log(max(dimension, 1)) / 2
         lengthscale = LogNormalPrior(centre, SPREAD)
@@ -109,7 +112,7 @@ class Surrogate(gpytorch.models.ExactGP):  # type: ignore[misc]
         likelihood = GaussianLikelihood(
             noise_prior=variance, noise_constraint=Positive(**log_scale, initial_value=noise.start)
         )
-        self.log_bend = BEND_PRIOR[0]
+        self.straight, self.log_bend = straight, BEND_BOUNDS[1] if straight else BEND_PRIOR[0]
         self.scale, self.log_likelihood = scale, -math.inf
         self.priors = lengthscale, variance
         super().__init__(x, scale.bent(self.log_bend).z, likelihood)
@@ -188,21 +191,25 @@ class Belief(Model):  # type: ignore[misc]
         x: Inputs, ``n x C``.
         y: Outputs, ``M x n``.
         noise: Variance of the outputs' noise; by default the fitted one.
+        known: What is known of the noise of each output in addition, ``n``.
 
     Raises:
         RuntimeError: The kernel matrix cannot be factored, even with jitter.
     """
 
-    def __init__(self, surrogate: Surrogate, x: Tensor, y: Tensor, noise: Tensor | None = None) -> None:
+    def __init__(
+        self, surrogate: Surrogate, x: Tensor, y: Tensor, noise: Tensor | None = None, known: Tensor | None = None
+    ) -> None:
         super().__init__()
         self.surrogate = surrogate.requires_grad_(False)
         self.x, self.y = x, y
         self.constant = cast(Tensor, surrogate.mean_module.constant).detach()
         self.noise = surrogate.likelihood.noise.detach() if noise is None else noise
+        self.known = x.new_zeros(len(x)) if known is None else known
         self.scales = cast(Tensor, surrogate.covar_module.lengthscale).detach()[0]
         self.scaled = x / self.scales
         kernel = covariance(self.scaled, self.scaled)
-        self.factor = cholesky(kernel + self.noise * torch.eye(len(x), dtype=x.dtype, device=x.device))
+        self.factor = cholesky(kernel + torch.diag(self.noise + self.known))
         self.weights = torch.cholesky_solve((y - self.constant).mT, self.factor)
         self.inverse = torch.linalg.solve_triangular(self.factor, torch.eye(len(x)).to(x), upper=False)
 
@@ -255,6 +262,7 @@ class Belief(Model):  # type: ignore[misc]
             self.surrogate,
             torch.cat([self.x, x]),
             torch.cat([self.y.expand(len(normals), -1), drawn], dim=-1),
+            known=torch.cat([self.known, self.known.new_zeros(len(x))]),
         )
 
     def draw(self, x: Tensor, normals: Tensor, noise: Tensor) -> Tensor:

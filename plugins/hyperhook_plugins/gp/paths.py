@@ -58,7 +58,7 @@ def draw_path(belief: Belief, generator: Generator) -> Callable[[Tensor], Tensor
         drawn: Tensor = torch.cos(scaled @ frequencies + phases) @ weights
         return drawn
 
-    noise = belief.noise.sqrt() * normal(len(belief.x))
+    noise = (belief.noise + belief.known).sqrt() * normal(len(belief.x))
     residual = belief.y[0] - belief.constant - prior(belief.scaled) - noise
     update = torch.cholesky_solve(residual[:, None], belief.factor)[:, 0]
 

@@ -29,7 +29,11 @@ class GP:
     The first trials fill the space (scrambled Sobol points). Then a Gaussian process is fitted to all losses so far,
     and the params with the highest log expected improvement come next. Trials that run count as pending; those that
     failed or diverged count as being as bad as the worst; killed ones are left out. In a finite space nothing comes
-    twice.
+    twice until all was tried, which a warning says.
+
+    Losses over orders of magnitude are seen through a logarithm, as far as that explains them better. Constraints are
+    learned, each by a Gaussian process of its own, and what is likely to break them is avoided. With several objectives
+    the search widens the Pareto front. Standard errors of values count as noise that is known.
 
     Priors of the space lead the search at first, and fade as trials come in (πBO, Hvarfner et al., ICLR 2022).
 
@@ -45,7 +49,10 @@ class GP:
         acquisition: What the next trial is chosen by: ``"ei"`` (log expected improvement), ``"pi"`` (log probability of
             improvement), ``"ucb"`` (confidence bound), ``"thompson"`` (the minimum of a function drawn from what is
             believed), ``"nei"`` (expected improvement over what the noise may hide), or ``"auto"``: ``"nei"`` where the
-            losses turn out to be noisy, else ``"ei"``.
+            losses turn out to be noisy, else ``"ei"``. With several objectives it is always the expected hypervolume
+            improvement.
+        per_second: Prefer trials that take less time, by the durations of those before them: what counts is the
+            expected improvement per second.
 
     Raises:
         ValueError: `startup` is below 1, or there is no acquisition of that name.
@@ -63,6 +70,7 @@ class GP:
         device: str = "auto",
         seed: int | None = None,
         acquisition: Acquisition = "auto",
+        per_second: bool = False,
     ) -> None:
         if startup is not None and startup < 1:
             raise ValueError(f"GP: startup must be 1 or more, got {startup!r}")
@@ -70,6 +78,7 @@ class GP:
             raise ValueError(f"GP: acquisition must be one of {', '.join(get_args(Acquisition))}, got {acquisition!r}")
         self.startup = startup
         self.acquisition: Acquisition = acquisition
+        self.per_second = per_second
         self.device = device
         self.seed = seed
         self._known: tuple[Insight, ...] = ()
@@ -90,6 +99,7 @@ class GP:
             device=self.device,
             seed=seed,
             acquisition=self.acquisition,
+            per_second=self.per_second,
         )
 
     @hookimpl

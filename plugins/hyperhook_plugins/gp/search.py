@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import logging
 import random
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from botorch.utils.sampling import draw_sobol_normal_samples
-from torch import Tensor
+from torch import Generator, Tensor
 
 from hyperhook import Params, StudyRecord
 from hyperhook_plugins.gp.acquisition import (
@@ -16,8 +18,11 @@ from hyperhook_plugins.gp.acquisition import (
     lower_confidence_bound,
     probability_of_improvement,
 )
+from hyperhook_plugins.gp.cost import Cost
 from hyperhook_plugins.gp.encoding import Encoding
+from hyperhook_plugins.gp.feasibility import Feasibility
 from hyperhook_plugins.gp.history import History, Key, history_of, key_of
+from hyperhook_plugins.gp.hypervolume import hypervolume_improvement
 from hyperhook_plugins.gp.learning import NUMERICAL, device_of, learn, own_settings
 from hyperhook_plugins.gp.maximisation import maximise, space_filling
 from hyperhook_plugins.gp.model import Belief
@@ -39,7 +44,14 @@ NOISY = 1e-4
 
 
 def next_params(
-    study: StudyRecord, count: int, *, startup: int | None, device: str, seed: int, acquisition: Acquisition = "auto"
+    study: StudyRecord,
+    count: int,
+    *,
+    startup: int | None,
+    device: str,
+    seed: int,
+    acquisition: Acquisition = "auto",
+    per_second: bool = False,
 ) -> list[Params]:
     """Choose the params of the next trials, each in view of those chosen before it.
 
@@ -50,6 +62,7 @@ def next_params(
         device: See `device_of`.
         seed: Seed of the search; the same seed and trials give the same params.
         acquisition: What the next trial is chosen by; see `acquisition`.
+        per_second: Divide what a trial is worth by how long it is likely to take.
 
     Raises:
         HyperhookError: The device is not there. Numerical failures are logged, and a space-filling point is returned.
@@ -62,23 +75,27 @@ def next_params(
         history = history_of(study)
         seen = history.seen
         startup = default_startup(encoding.dimension) if startup is None else startup
-        generator = torch.Generator().manual_seed(draws)
+        generator = Generator().manual_seed(draws)
         usable = bool(history.losses) and encoding.dimension > 0
-        belief: Belief | None = None
+        mind: Mind | None = None
         chosen: list[Params] = []
         while len(chosen) < count:
             params: Params | None = None
             pending = [*history.pending, *chosen]
             if usable and len(history.tried) + len(pending) >= startup:
                 try:
-                    belief = belief or learn(history, encoding, place).belief
-                    params = _best(belief, encoding, history, acquisition, pending, seen, generator)
+                    mind = mind or Mind.of(history, encoding, place, per_second)
+                    params = mind.best(acquisition, pending, seen, generator)
                 except NUMERICAL as error:
                     log.warning("gp: %s: %s; a space-filling point is taken", type(error).__name__, error)
                     log.debug("gp: traceback", exc_info=True)
                     usable = False
             if params is None:
                 params = space_filling(encoding, index + len(chosen), sequence, seen)
+            if key_of(params) in seen:
+                log.warning(
+                    "gp: all %s sets of params of the space were tried; one comes again", study.space.cardinality
+                )
             chosen.append(params)
             seen.add(key_of(params))
     return chosen
@@ -89,54 +106,100 @@ def default_startup(dimension: int) -> int:
     return min(max((dimension + 1) // 2, 4), 12)
 
 
-def _best(
-    belief: Belief,
-    encoding: Encoding,
-    history: History,
-    acquisition: Acquisition,
-    pending: list[Params],
-    seen: set[Key],
-    generator: torch.Generator,
-) -> Params:
-    device = belief.x.device
-    best = _incumbents(belief, encoding, history)
-    if pending and acquisition != "thompson":  # draws differ by themselves
-        x = encoding.encode(encoding.units(pending)).to(device)
-        belief = belief.fantasise(x, _normals(FANTASIES, len(pending), generator).to(device))
-    value = _score(belief, encoding, acquisition, generator)
+@dataclass(frozen=True)
+class Mind:
+    """What was learned of a history, and how the next trial is chosen by it.
 
-    def score(points: Tensor) -> Tensor:
-        return value(points.to(device)).cpu()
+    Attributes:
+        history: What the trials told.
+        encoding: How params become columns.
+        belief: What is believed of the losses; batch 1.
+        further: What is believed of the losses by each further objective, likewise.
+        feasibility: What is believed of the constraints.
+        cost: What is believed of the durations; None where they do not count.
+    """
 
-    trials = len(history.tried) + len(pending)
-    return maximise(with_prior(score, encoding, trials), encoding, best, seen, generator)
+    history: History
+    encoding: Encoding
+    belief: Belief
+    further: tuple[Belief, ...]
+    feasibility: Feasibility
+    cost: Cost | None
+
+    @classmethod
+    def of(cls, history: History, encoding: Encoding, device: torch.device, per_second: bool) -> Mind:
+        """Learn from a history that has a loss."""
+        several = any(history.further)  # a front in logarithms would be crowded at its ends: nothing is bent
+        belief = learn(history, encoding, device, straight=several).belief
+        further = tuple(
+            learn(history, encoding, device, losses, straight=True).belief for losses in history.further if losses
+        )
+        cost = Cost.of(history, encoding, device) if per_second else None
+        return cls(history, encoding, belief, further, Feasibility.of(history, encoding, device), cost)
+
+    def best(self, acquisition: Acquisition, pending: list[Params], seen: set[Key], generator: Generator) -> Params:
+        """Return the params with the highest acquisition.
+
+        Args:
+            acquisition: Its name.
+            pending: Params of the trials that are running.
+            seen: What not to return.
+            generator: Source of randomness.
+        """
+        device = self.belief.x.device
+        x = self.encoding.encode(self.encoding.units(pending)).to(device)
+        value = self._value(x, acquisition, generator)
+
+        def score(points: Tensor) -> Tensor:
+            x = points.to(device)
+            worth = value(x) + self.feasibility.log_probability(x)
+            return (worth if self.cost is None else worth - self.cost.log_seconds(x)).cpu()
+
+        trials = len(self.history.tried) + len(pending)
+        informed = with_prior(score, self.encoding, trials)
+        return maximise(informed, self.encoding, self._incumbents(), seen, generator)
+
+    def _value(self, pending: Tensor, acquisition: Acquisition, generator: Generator) -> Score:
+        """Return the acquisition function of that name; a constant as long as no trial is feasible."""
+        feasible = [place for place in range(len(self.history.tried)) if place not in self.history.infeasible]
+        if not feasible:
+            return lambda x: x.new_zeros(len(x))
+        if self.further:
+            tried = self.encoding.encode(self.encoding.units([self.history.tried[place] for place in feasible]))
+            seed = int(torch.randint(2**31, (), generator=generator))
+            return hypervolume_improvement((self.belief, *self.further), tried.to(pending), pending, seed)
+        belief = self.belief
+        if len(pending) and acquisition != "thompson":  # draws differ by themselves
+            belief = belief.fantasise(pending, _normals(FANTASIES, len(pending), generator).to(pending))
+        if acquisition == "auto":
+            acquisition = "nei" if (belief.noise + belief.known).max() > NOISY else "ei"
+        if acquisition == "thompson":
+            return draw_path(belief, generator)
+        if acquisition == "ucb":
+            return lower_confidence_bound(belief, self.encoding.dimension)
+        if acquisition == "nei":
+            belief = belief.denoised(_normals(FANTASIES, len(belief.x), generator).to(belief.x))
+        best: Tensor | None = None
+        if self.history.infeasible:
+            lowest = self._lowest(feasible)
+            best = belief.mean(self.encoding.encode(lowest).to(belief.x)).amin(0)
+        return (probability_of_improvement if acquisition == "pi" else expected_improvement)(belief, best)
+
+    def _incumbents(self) -> Tensor:
+        """Return the trials with the lowest means, ``k x D`` units, out of those with the lowest losses."""
+        units = self._lowest(range(len(self.history.tried)))
+        means = self.belief.mean(self.encoding.encode(units).to(self.belief.x))[:, 0].cpu()
+        return units[means.argsort(stable=True)[:INCUMBENTS]]
+
+    def _lowest(self, places: Sequence[int]) -> Tensor:
+        """Return the feasible trials with the lowest losses, and then the others, of those in question: ``k x D``."""
+        history = self.history
+        lowest = sorted(places, key=lambda place: (place in history.infeasible, history.losses[place]))[:CANDIDATES]
+        return self.encoding.units([history.tried[place] for place in lowest])
 
 
-def _incumbents(belief: Belief, encoding: Encoding, history: History) -> Tensor:
-    """Return the trials with the lowest means, ``k x D`` units, out of those with the lowest losses."""
-    lowest = sorted(range(len(history.tried)), key=history.losses.__getitem__)[:CANDIDATES]
-    units = encoding.units([history.tried[i] for i in lowest])
-    means = belief.mean(encoding.encode(units).to(belief.x))[:, 0].cpu()
-    return units[means.argsort(stable=True)[:INCUMBENTS]]
-
-
-def _normals(count: int, dimension: int, generator: torch.Generator) -> Tensor:
+def _normals(count: int, dimension: int, generator: Generator) -> Tensor:
     """Return ``count x dimension`` standard normal numbers, evenly spread."""
     seed = int(torch.randint(2**31, (), generator=generator))
     normals: Tensor = draw_sobol_normal_samples(dimension, count, dtype=torch.float64, seed=seed)
     return normals
-
-
-def _score(belief: Belief, encoding: Encoding, acquisition: Acquisition, generator: torch.Generator) -> Score:
-    """Return the acquisition function of that name."""
-    if acquisition == "auto":
-        acquisition = "nei" if belief.noise > NOISY else "ei"
-    if acquisition == "thompson":
-        return draw_path(belief, generator)
-    if acquisition == "ucb":
-        return lower_confidence_bound(belief, encoding.dimension)
-    if acquisition == "pi":
-        return probability_of_improvement(belief)
-    if acquisition == "nei":
-        belief = belief.denoised(_normals(FANTASIES, len(belief.x), generator).to(belief.x))
-    return expected_improvement(belief)

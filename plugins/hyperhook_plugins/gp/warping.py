@@ -34,6 +34,10 @@ FENCE = 3.0
 BEND_PRIOR = (2.0, 1.5)
 """Mean and deviation of log c: mostly mild, since few losses can look bent by chance."""
 BEND_BOUNDS = (-5.0, 6.0)
+CERTAIN = 1e4
+"""A standard error of a hundred deviations of all losses says as little as a greater one."""
+LOWEST = math.expm1(-5.0)
+"""Below the lowest loss the logarithm soon ends; to here, and no further, losses are told apart."""
 
 
 @dataclass(frozen=True)
@@ -47,17 +51,20 @@ class Scale:
         u: ``n``; those far above the others (three quartile ranges of log(1 + u) above its upper quartile) come down to
             there: how badly a training diverged tells nothing about the best ones.
         low: The lowest loss.
+        errors: The losses' own standard errors in the same unit, ``n``; 0 where none is known.
         unit: How far the median lies above it, or the upper quartile above the lower one, whichever is more; the whole
             range where most losses are equal, 0 where all are.
     """
 
     u: Tensor
+    errors: Tensor
     low: float
     unit: float
 
     @classmethod
-    def of(cls, losses: Tensor) -> Scale:
-        """Shift and scale losses."""
+    def of(cls, losses: Tensor, errors: Tensor | None = None) -> Scale:
+        """Shift and scale losses, and their standard errors if these are known."""
+        none = torch.zeros_like(losses)
         size = losses.abs().max().clamp_min(torch.finfo(losses.dtype).tiny)
         scaled = losses / size
         low = scaled.min()
@@ -66,12 +73,12 @@ class Scale:
         if not unit > 1e-12:
             unit = scaled.max() - low
         if not unit > 1e-12:
-            return cls(torch.zeros_like(losses), float(losses.min()), 0.0)
+            return cls(none, none, float(losses.min()), 0.0)
         u = (scaled - low) / unit
         lower, upper = torch.quantile(u.log1p(), u.new_tensor([0.25, 0.75]))
         if upper > lower:
             u = u.clamp_max(torch.expm1(upper + FENCE * (upper - lower)))
-        return cls(u, float(losses.min()), float(unit) * float(size))
+        return cls(u, none if errors is None else errors / size / unit, float(losses.min()), float(unit) * float(size))
 
     def bent(self, log_bend: float, among: Tensor | None = None) -> Bent:
         """Return z, and what the fit needs of it, for one bend.
@@ -99,6 +106,19 @@ class Scale:
             float(centre),
             float(deviation),
         )
+
+    @property
+    def variances(self) -> Tensor:
+        """What the standard errors add to the noise of z, ``n``, at the bend that is expected."""
+        c = math.exp(BEND_PRIOR[0])
+        deviation = max(self.bent(BEND_PRIOR[0]).deviation, 1e-9)
+        return (self.errors / (self.u + c) / deviation).square().clamp_max(CERTAIN)
+
+    def z(self, loss: float, bent: Bent, log_bend: float) -> float:
+        """Return a loss as the Gaussian process would see it, also where it lies outside of those that were seen."""
+        c = math.exp(log_bend)
+        u = (loss - self.low) / self.unit if self.unit else 0.0
+        return (math.log1p(max(u / c, LOWEST)) - bent.centre) / bent.deviation
 
     def losses(self, bent: Bent, log_bend: float, mean: Tensor, std: Tensor) -> tuple[Tensor, Tensor]:
         """Return means and standard deviations of losses whose z is normal, each of the same shape; finite.
