@@ -39,7 +39,7 @@ __all__ = ["Evidence", "fit"]
 
 Vector: TypeAlias = "np.ndarray[tuple[int], np.dtype[np.float64]]"
 
-FITTED = 300
+FITTED = 200
 MAX_ITERATIONS = 60
 ENOUGH = 1e-6
 """The fit ends where a step gains less than this share of the objective."""
