@@ -102,16 +102,17 @@ class Insight:
         where it is not active, so it counts by as much of the space as it is active in. Losses beyond Tukey's outer
         fence count as there: by how much a training diverged makes nothing important.
         """
-        surrogate, known = self.learned.surrogate, torch.tensor(self.history.losses, dtype=torch.float64)
-        lower, upper = torch.quantile(known / known.abs().max().clamp_min(1e-300), known.new_tensor([0.25, 0.75]))
-        fence = known.abs().max() * (upper + FENCE * (upper - lower)) if upper > lower else known.max()
-        bent = surrogate.scale.bent(surrogate.log_bend)
-
-        def expected(units: Tensor) -> Tensor:
-            mean = self.learned.belief.mean(self._encoded(units))[:, 0].cpu()
-            return surrogate.scale.losses(bent, surrogate.log_bend, mean, torch.zeros_like(mean))[0].clamp_max(fence)
-
+        surrogate = self.learned.surrogate
         with own_settings():
+            u = surrogate.scale.u.cpu()
+            lower, upper = torch.quantile(u, u.new_tensor([0.25, 0.75])).tolist()
+            fence = upper + FENCE * (upper - lower) if upper > lower else float(u.max())
+            bent = surrogate.scale.bent(surrogate.log_bend)
+
+            def expected(units: Tensor) -> Tensor:
+                mean = self.learned.belief.mean(self._encoded(units))[:, 0].cpu()
+                return bent.unbent(surrogate.log_bend, mean, torch.zeros_like(mean))[0].clamp_max(fence)
+
             return sobol_indices(expected, len(self.encoding.space), self.encoding.snap)
 
     def importance(self) -> dict[str, float]:

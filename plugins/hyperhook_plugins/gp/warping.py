@@ -121,18 +121,12 @@ class Scale:
         return (math.log1p(max(u / c, LOWEST)) - bent.centre) / bent.deviation
 
     def losses(self, bent: Bent, log_bend: float, mean: Tensor, std: Tensor) -> tuple[Tensor, Tensor]:
-        """Return means and standard deviations of losses whose z is normal, each of the same shape; finite.
-
-        log(c + u) is normal then, so u has the moments of a log-normal variable, less c.
-        """
+        """Return means and standard deviations of losses whose z is normal, each of the same shape; finite."""
         greatest = torch.finfo(mean.dtype).max
         if not self.unit:
             return torch.full_like(mean, self.low), torch.zeros_like(std)
-        variance = (bent.deviation * std).square()
-        u = (bent.centre + bent.deviation * mean + variance / 2 + log_bend).exp()  # c + u
-        means = self.low + self.unit * (u - math.exp(log_bend))
-        stds = self.unit * u * torch.expm1(variance).sqrt()
-        return means.clamp(-greatest, greatest), stds.clamp_max(greatest)
+        u, deviation = bent.unbent(log_bend, mean, std)
+        return (self.low + self.unit * u).clamp(-greatest, greatest), (self.unit * deviation).clamp_max(greatest)
 
 
 @dataclass(frozen=True)
@@ -154,3 +148,12 @@ class Bent:
     log_density_slope: float
     centre: float
     deviation: float
+
+    def unbent(self, log_bend: float, mean: Tensor, std: Tensor) -> tuple[Tensor, Tensor]:
+        """Return means and standard deviations of u where z is normal, each of the same shape.
+
+        log(c + u) is normal then, so u has the moments of a log-normal variable, less c.
+        """
+        variance = (self.deviation * std).square()
+        moved = (self.centre + self.deviation * mean + variance / 2 + log_bend).exp()
+        return moved - math.exp(log_bend), moved * torch.expm1(variance).sqrt()
