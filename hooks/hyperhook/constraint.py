@@ -56,7 +56,8 @@ class Constraint:
 
     def violation(self, value: float) -> float:
         """Return how far a value is outside, in the metric's own unit: 0 or less where the constraint is met."""
-        return value - self.bound if self.relation == "<=" else self.bound - value
+        violation = value - self.bound if self.relation == "<=" else self.bound - value
+        return max(-_MOST, min(_MOST, violation))
 
     def excess(self, value: float) -> float:
         """Return how far a value is outside as a part of the bound, so that metrics compare: 0 where it is met.

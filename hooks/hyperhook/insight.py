@@ -10,6 +10,7 @@ from hyperhook.errors import EmptyStudyError, PluginError, SpaceError
 from hyperhook.manager import Manager
 from hyperhook.parameters import Params, plain
 from hyperhook.records import Prediction, StudyRecord, TrialRecord, TrialState
+from hyperhook.scalars import is_number
 
 __all__ = ["best", "importance", "predict"]
 
@@ -132,8 +133,12 @@ def _unanswered(study: StudyRecord, manager: Manager, hook: str) -> PluginError:
 
 
 def _is_prediction(answer: object) -> bool:
-    return isinstance(answer, Prediction) and math.isfinite(answer.mean) and 0 <= answer.std < math.inf
+    if not isinstance(answer, Prediction) or not is_number(answer.mean) or not is_number(answer.std):
+        return False
+    return math.isfinite(answer.mean) and 0 <= answer.std < math.inf
 
 
 def _are_shares(shares: Collection[float]) -> bool:
-    return all(share >= 0 for share in shares) and (not shares or math.isclose(sum(shares), 1.0, abs_tol=1e-6))
+    return all(is_number(share) and share >= 0 for share in shares) and (
+        not shares or math.isclose(sum(shares), 1.0, abs_tol=1e-6)
+    )

@@ -263,3 +263,10 @@ def test_only_trials_that_meet_the_constraints_come_into_question() -> None:
         insight.best(study, Manager([Knowing(trial=lambda seen: trials[1])]))
     hopeless = replace(study, constraints=(hh.Constraint("ms", "<=", 1.0),))
     assert insight.best(hopeless, Manager([Knowing(trial=lambda seen: pytest.fail("asked"))])) == trials[0]
+
+
+def test_answers_of_another_type_are_the_plugins_fault() -> None:
+    with pytest.raises(PluginError, match="predict: expected a list"):
+        insight.predict(record(0.5), Manager([Knowing([hh.Prediction("a", 0.0)])]), [MLP])  # type: ignore[arg-type]
+    with pytest.raises(PluginError, match="importance: expected a share"):
+        insight.importance(record(0.5), Manager([Knowing(shares={"lr": "a", "net": 1.0, "width": 0.0})]))

@@ -7,7 +7,7 @@ x       b x C    points to score
 M                ways in which the running trials may end (fantasies), or in which the noise may have hidden the losses
 μ       b x M    mean of the loss in each of them
 s       b        standard deviation of the loss, the same in all of them
-f*      M        the best (lowest) mean at a point tried or running
+f*      M        the best (lowest) mean at a point tried or running; with constraints, at a feasible one of those tried
 u       b x M    (f* − μ)/s
 ======  =======  ======================================================================================================
 

@@ -109,7 +109,7 @@ def fit(model: Surrogate) -> Surrogate:
     """
     evidence = Evidence(model, telling(model.train_inputs[0], model.scale.u, FITTED))
     start = evidence.means - evidence.jacobian * evidence.deviations**2
-    start[-2] = model.likelihood.noise.log().item()
+    start[-2] = math.log(model.expected.start)
     bend = (BEND_BOUNDS[1], BEND_BOUNDS[1]) if model.straight else BEND_BOUNDS
     start[-1] = min(max(start[-1], bend[0]), bend[1])
     bounds = [BOUNDS["lengthscale"]] * evidence.width + [BOUNDS["noise"], bend]

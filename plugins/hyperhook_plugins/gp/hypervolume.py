@@ -31,7 +31,6 @@ from botorch.models import ModelListGP, SingleTaskGP
 from botorch.sampling.normal import SobolQMCNormalSampler
 from botorch.utils.multi_objective.hypervolume import infer_reference_point
 from botorch.utils.multi_objective.pareto import is_non_dominated
-from botorch.utils.sampling import manual_seed
 from gpytorch.means import ConstantMean
 from linear_operator.utils.warnings import NumericalWarning
 from torch import Tensor
@@ -56,7 +55,8 @@ def hypervolume_improvement(beliefs: Sequence[Belief], tried: Tensor, pending: T
     """
     model = ModelListGP(*map(_turned, beliefs))
     values = torch.cat([-belief.mean(tried) for belief in beliefs], dim=-1)  # more is better
-    with manual_seed(seed), _quietly():  # which points can be left out of the front is drawn, too
+    with torch.random.fork_rng(devices=()), _quietly():
+        torch.default_generator.manual_seed(seed)  # which points can be left out of the front is drawn, too
         acquisition = qLogNoisyExpectedHypervolumeImprovement(
             model=model,
             ref_point=infer_reference_point(values[is_non_dominated(values)]),
@@ -89,7 +89,7 @@ def _turned(belief: Belief) -> SingleTaskGP:
     model = SingleTaskGP(
         belief.x,
         -belief.y.mT,
-        likelihood=surrogate.likelihood,
+        train_Yvar=(belief.noise + belief.known)[:, None],
         covar_module=surrogate.covar_module,
         mean_module=mean,
         outcome_transform=None,

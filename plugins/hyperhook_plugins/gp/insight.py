@@ -54,7 +54,7 @@ class Insight:
 
         Args:
             study: The study with all its trials.
-            device: See `search.device_of`.
+            device: See `learning.device_of`.
 
         Raises:
             HyperhookError: The device is not there, or the losses defy the linear algebra.

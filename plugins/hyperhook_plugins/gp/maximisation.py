@@ -5,7 +5,7 @@ symbol  shape    meaning
 ======  =======  ======================================================================================================
 units   r x D    r candidates as points of the unit cube, snapped (see `encoding`)
 x       r x C    the same, encoded
-score   r        log expected improvement, more being better
+score   r        what a candidate is worth, more being better
 ======  =======  ======================================================================================================
 
 Nothing is rounded at the end: gradients move the continuous coordinates while the discrete ones hold still, and a local

@@ -92,6 +92,7 @@ class Surrogate(gpytorch.models.ExactGP):  # type: ignore[misc]
 
     Attributes:
         scale: The losses.
+        expected: What noise is expected.
         log_likelihood: log p(losses | hyperparameters), once they are fitted.
         log_bend: How the losses are bent: log c of `warping`.
         priors: Those of a length scale and of the noise.
@@ -107,13 +108,13 @@ class Surrogate(gpytorch.models.ExactGP):  # type: ignore[misc]
     ) -> None:
         log_scale: dict[str, Any] = {"transform": torch.exp, "inv_transform": torch.log}
         centre = MODE + SPREAD**2 + math.log(max(dimension, 1)) / 2
-        lengthscale = LogNormalPrior(centre, SPREAD)
-        variance = LogNormalPrior(noise.location, noise.scale)
+        lengthscale = LogNormalPrior(x.new_tensor(centre), x.new_tensor(SPREAD))
+        variance = LogNormalPrior(x.new_tensor(noise.location), x.new_tensor(noise.scale))
         likelihood = GaussianLikelihood(
             noise_prior=variance, noise_constraint=Positive(**log_scale, initial_value=noise.start)
         )
         self.straight, self.log_bend = straight, BEND_BOUNDS[1] if straight else BEND_PRIOR[0]
-        self.scale, self.log_likelihood = scale, -math.inf
+        self.scale, self.expected, self.log_likelihood = scale, noise, -math.inf
         self.priors = lengthscale, variance
         super().__init__(x, scale.bent(self.log_bend).z, likelihood)
         self.mean_module = ConstantMean()

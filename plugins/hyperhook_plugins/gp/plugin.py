@@ -26,7 +26,7 @@ FEW = 10
 class GP:
     """Bayesian optimization with a Gaussian process, by GPyTorch and BoTorch.
 
-    The first trials fill the space (scrambled Sobol points). Then a Gaussian process is fitted to all losses so far,
+    The first trials fill the space (scrambled Sobol points). Then a Gaussian process is fitted to the losses so far,
     and the params with the highest log expected improvement come next. Trials that run count as pending; those that
     failed or diverged count as being as bad as the worst; killed ones are left out. In a finite space nothing comes
     twice until all was tried, which a warning says.
@@ -41,8 +41,8 @@ class GP:
     expected of it rather than by its luck.
 
     Args:
-        startup: How many trials, running ones included, fill the space first; by default a little more than there are
-            parameters.
+        startup: How many trials, running ones included, fill the space first; by default half as many as there are
+            parameters, but 4 to 12.
         device: Where the linear algebra runs: ``"cpu"``, ``"cuda"``, ``"cuda:1"``, …; ``"auto"`` takes a GPU where
             there is one.
         seed: Seed of the search; by default that of the study. With one, the same trials give the same suggestion.
@@ -55,7 +55,7 @@ class GP:
             expected improvement per second.
 
     Raises:
-        ValueError: `startup` is below 1, or there is no acquisition of that name.
+        ValueError: `startup` is below 1, there is no acquisition of that name, or it is none to divide by seconds.
 
     Example:
         >>> study = hh.Study("s", space={"lr": hh.Float(0.0, 1.0)}, plugins=[GP(startup=6)])  # doctest: +SKIP
@@ -76,6 +76,10 @@ class GP:
             raise ValueError(f"GP: startup must be 1 or more, got {startup!r}")
         if acquisition not in get_args(Acquisition):
             raise ValueError(f"GP: acquisition must be one of {', '.join(get_args(Acquisition))}, got {acquisition!r}")
+        if per_second and acquisition in ("ucb", "thompson"):
+            raise ValueError(
+                f"GP: per_second needs an expected improvement, got acquisition={acquisition!r}; use 'auto'"
+            )
         self.startup = startup
         self.acquisition: Acquisition = acquisition
         self.per_second = per_second

@@ -34,6 +34,8 @@ FENCE = 3.0
 BEND_PRIOR = (2.0, 1.5)
 """Mean and deviation of log c: mostly mild, since few losses can look bent by chance."""
 BEND_BOUNDS = (-5.0, 6.0)
+UTMOST = 1e9
+"""A loss so many times greater than ordinary ones counts as one so great, so that nothing overflows."""
 CERTAIN = 1e4
 """A standard error of a hundred deviations of all losses says as little as a greater one."""
 LOWEST = math.expm1(-5.0)
@@ -52,8 +54,8 @@ class Scale:
             there: how badly a training diverged tells nothing about the best ones.
         low: The lowest loss.
         errors: The losses' own standard errors in the same unit, ``n``; 0 where none is known.
-        unit: How far the median lies above it, or the upper quartile above the lower one, whichever is more; the whole
-            range where most losses are equal, 0 where all are.
+        unit: How far the median lies above it; the quartiles' distance where these are equal, the whole range where
+            most losses are, and 0 where all are.
     """
 
     u: Tensor
@@ -65,11 +67,15 @@ class Scale:
     def of(cls, losses: Tensor, errors: Tensor | None = None) -> Scale:
         """Shift and scale losses, and their standard errors if these are known."""
         none = torch.zeros_like(losses)
-        size = losses.abs().max().clamp_min(torch.finfo(losses.dtype).tiny)
-        scaled = losses / size
+        calm = losses[losses <= losses.quantile(0.75, interpolation="lower")]  # what diverged sets no scale
+        spread = calm if calm.max() > calm.min() else losses
+        size = spread.abs().max().clamp_min(torch.finfo(losses.dtype).tiny)
+        scaled = (losses / size).clamp_max(UTMOST)
         low = scaled.min()
-        first, middle, third = torch.quantile(scaled, scaled.new_tensor([0.25, 0.5, 0.75]))
-        unit = torch.maximum(middle - low, third - first)
+        first, middle, third = torch.quantile(scaled, scaled.new_tensor([0.25, 0.5, 0.75]), interpolation="lower")
+        unit = middle - low
+        if not unit > 1e-12:
+            unit = third - first
         if not unit > 1e-12:
             unit = scaled.max() - low
         if not unit > 1e-12:
@@ -109,7 +115,7 @@ class Scale:
 
     @property
     def variances(self) -> Tensor:
-        """What the standard errors add to the noise of z, ``n``, at the bend that is expected."""
+        """What the standard errors add to the noise of z, ``n``, at the bend that is expected at first."""
         c = math.exp(BEND_PRIOR[0])
         deviation = max(self.bent(BEND_PRIOR[0]).deviation, 1e-9)
         return (self.errors / (self.u + c) / deviation).square().clamp_max(CERTAIN)

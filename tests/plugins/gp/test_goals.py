@@ -171,6 +171,44 @@ def test_each_acquisition_finds_the_valley(acquisition: Acquisition) -> None:
     assert gp(acquisition=acquisition).suggest(study, 3) == three
 
 
+@pytest.mark.parametrize("wild", [[1e13], [1e6] * 5, [1e308]])
+def test_trials_that_diverged_do_not_blind_it(wild: list[float]) -> None:
+    rng = random.Random(0)
+    tried = [PLANE.sample(rng) for _ in range(25)]
+    losses = [(number(p, "a") - 0.3) ** 2 + (number(p, "b") - 0.6) ** 2 for p in tried]
+    losses[: len(wild)] = wild
+    trials = tuple(TrialRecord(f"t{n}", n, "s", p, DONE, y) for n, (p, y) in enumerate(zip(tried, losses, strict=True)))
+    study = StudyRecord("s", PLANE, Minimize("loss"), 0, trials)
+    answer = gp().predict(study, [{"a": 0.3, "b": 0.6}])
+    assert answer is not None
+    assert answer[0].mean == pytest.approx(0.0, abs=0.3)  # the losses go up to 0.8
+
+
+def test_standard_errors_count_with_several_objectives_too() -> None:
+    rng = random.Random(1)
+    trials = tuple(
+        TrialRecord(f"t{n}", n, "s", p, DONE, number(p, "a"), metrics={"late": 1 - number(p, "b")})
+        for n, p in enumerate(PLANE.sample(rng) for _ in range(12))
+    )
+    study = StudyRecord("s", PLANE, Minimize("loss"), 0, trials, further=(Minimize("late"),))
+    unsure = replace(study, trials=tuple(replace(trial, stderr=3.0) for trial in trials))
+    assert gp().suggest(study, 1) != gp().suggest(unsure, 1)
+
+
+def test_a_metric_that_no_trial_has_yet_is_no_failure(caplog: pytest.LogCaptureFixture) -> None:
+    rng = random.Random(1)
+    trials = tuple(TrialRecord(f"t{n}", n, "s", PLANE.sample(rng), TrialState.PRUNED, float(n)) for n in range(8))
+    study = StudyRecord("s", PLANE, Minimize("loss"), 0, trials, constraints=(Constraint("ms", "<=", 1.0),))
+    with caplog.at_level(logging.WARNING, logger="hyperhook"):
+        gp().suggest(study, 1)
+    assert not caplog.records
+
+
+def test_only_an_expected_improvement_is_divided_by_seconds() -> None:
+    with pytest.raises(ValueError, match="per_second needs an expected improvement, got acquisition='ucb'"):
+        gp(per_second=True, acquisition="ucb")
+
+
 def test_an_unknown_acquisition_is_an_error() -> None:
     with pytest.raises(ValueError, match="acquisition must be one of auto, ei, pi, ucb, thompson, nei, got 'eii'"):
         gp(acquisition="eii")
