@@ -18,6 +18,7 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 
 import torch
+from botorch.exceptions.errors import BotorchError
 from linear_operator.utils.errors import NotPSDError
 from torch import Tensor
 
@@ -33,7 +34,7 @@ __all__ = ["NUMERICAL", "Learned", "device_of", "is_noisy", "learn", "own_settin
 
 log = logging.getLogger("hyperhook")
 
-NUMERICAL = (ArithmeticError, NotPSDError, RuntimeError, ValueError)
+NUMERICAL = (ArithmeticError, BotorchError, NotPSDError, RuntimeError, ValueError)
 """What linear algebra raises; ``torch.linalg.LinAlgError`` and a GPU without memory left are RuntimeErrors."""
 EXACT = 1_000
 """Up to so many observations the Gaussian process is exact; of more it sees the most telling ones."""

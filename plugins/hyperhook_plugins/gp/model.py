@@ -29,7 +29,6 @@ from typing import Any, NamedTuple, cast
 import gpytorch
 import numpy as np
 import torch
-from botorch.models.model import Model
 from gpytorch.constraints import Positive
 from gpytorch.kernels import MaternKernel
 from gpytorch.likelihoods import GaussianLikelihood
@@ -40,7 +39,7 @@ from torch.autograd.function import once_differentiable
 
 from hyperhook_plugins.gp.warping import BEND_BOUNDS, BEND_PRIOR, Scale
 
-__all__ = ["BOUNDS", "LOUD", "QUIET", "SILENT", "Belief", "Moments", "Noise", "Surrogate", "cholesky", "covariance"]
+__all__ = ["BOUNDS", "LOUD", "QUIET", "SILENT", "Belief", "Noise", "Surrogate", "cholesky", "covariance"]
 
 log = logging.getLogger("hyperhook")
 
@@ -175,15 +174,8 @@ def covariance(a: Tensor, b: Tensor) -> Tensor:
     return cast(Tensor, _Covariance.apply(a, b))  # type: ignore[no-untyped-call]
 
 
-class Moments(NamedTuple):
-    """Mean and variance, in the shape that BoTorch's acquisition functions ask of a posterior."""
-
-    mean: Tensor
-    variance: Tensor
-
-
-class Belief(Model):  # type: ignore[misc]
-    """What a fitted GP believes, given observations that may go on into M fantasies; a BoTorch model of batch M.
+class Belief:
+    """What a fitted GP believes, given observations that may go on into M fantasies: a batch of M beliefs.
 
     The Cholesky factor and the weights are computed once, so that a prediction costs a kernel row and two products.
 
@@ -201,7 +193,6 @@ class Belief(Model):  # type: ignore[misc]
     def __init__(
         self, surrogate: Surrogate, x: Tensor, y: Tensor, noise: Tensor | None = None, known: Tensor | None = None
     ) -> None:
-        super().__init__()
         self.surrogate = surrogate.requires_grad_(False)
         self.x, self.y = x, y
         self.constant = cast(Tensor, surrogate.mean_module.constant).detach()
@@ -214,16 +205,6 @@ class Belief(Model):  # type: ignore[misc]
         self.weights = torch.cholesky_solve((y - self.constant).mT, self.factor)
         self.inverse = torch.linalg.solve_triangular(self.factor, torch.eye(len(x)).to(x), upper=False)
 
-    @property
-    def num_outputs(self) -> int:
-        """One: the loss."""
-        return 1
-
-    @property
-    def batch_shape(self) -> torch.Size:
-        """(M,)."""
-        return torch.Size([len(self.y)])
-
     def mean(self, x: Tensor) -> Tensor:
         """Return the mean, ``b x M``, at ``b x C`` points: `moments` without the variance, which takes far longer."""
         return self.constant + covariance(x / self.scales, self.scaled) @ self.weights
@@ -234,11 +215,6 @@ class Belief(Model):  # type: ignore[misc]
         mean = self.constant + row @ self.weights
         variance = 1 - (row @ self.inverse.mT).square().sum(-1)
         return mean, variance.clamp_min(1e-12)
-
-    def posterior(self, X: Tensor, *_: object, **__: object) -> Moments:  # pyright: ignore[reportIncompatibleMethodOverride]
-        """Return the moments, each ``b x M x 1 x 1``, at ``b x 1 x 1 x C`` points."""
-        mean, variance = self.moments(X[:, 0, 0])
-        return Moments(mean[..., None, None], variance[:, None, None, None].expand(*mean.shape, 1, 1))
 
     @property
     def best(self) -> Tensor:

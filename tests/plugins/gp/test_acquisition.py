@@ -117,7 +117,7 @@ def test_noise_hides_which_point_is_best() -> None:
     belief, x = belief_of(), points(3)
     normals = torch.randn(4_000, 6, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     hidden = belief.denoised(normals)
-    assert hidden.batch_shape == (4_000,)
+    assert hidden.y.shape == (4_000, 6)
     assert torch.allclose(hidden.mean(x).mean(1), belief.mean(x)[:, 0], atol=0.05)
     expected = (hidden.best[None] - hidden.mean(x)).clamp_min(0).mean(1)  # what certainty would bring, at least
     assert (expected_improvement(hidden)(x).exp() > expected - 1e-9).all()

@@ -86,7 +86,7 @@ def test_fantasies_agree_in_the_mean_and_are_sure_where_trials_run() -> None:
     pending = torch.tensor([[0.1, 0.9], [0.95, 0.05]], dtype=torch.float64)
     normals = torch.randn(4000, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     after = belief.fantasise(pending, normals)
-    assert after.batch_shape == (4000,)
+    assert after.y.shape == (4000, 10)
     new = data(5, 2, seed=2)[0]
     assert torch.allclose(after.moments(new)[0].mean(1), belief.moments(new)[0][:, 0], atol=0.05)
     # the law of total variance: what is unknown now is what fantasies leave open, and how they differ
