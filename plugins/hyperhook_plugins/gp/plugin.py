@@ -86,6 +86,7 @@ class GP:
         self.device = device
         self.seed = seed
         self._known: tuple[Insight, ...] = ()
+        self._exhausted: set[str] = set()
         self._entropy = random.SystemRandom().getrandbits(31)
 
     @hookimpl
@@ -96,7 +97,7 @@ class GP:
         if not study.space:
             return [{} for _ in range(count)]
         seed = next(seed for seed in (self.seed, study.seed, self._entropy) if seed is not None)
-        return next_params(
+        chosen = next_params(
             study,
             count,
             startup=self.startup,
@@ -105,6 +106,19 @@ class GP:
             acquisition=self.acquisition,
             per_second=self.per_second,
         )
+        self._say_if_exhausted(study, chosen)
+        return chosen
+
+    def _say_if_exhausted(self, study: StudyRecord, chosen: Sequence[Params]) -> None:
+        """Warn, once for each study, that nothing new is left to try."""
+        if study.space.cardinality is None or study.name in self._exhausted:
+            return
+        from hyperhook_plugins.gp.history import history_of, key_of
+
+        seen = history_of(study).seen
+        if any(key_of(params) in seen for params in chosen):
+            self._exhausted.add(study.name)
+            log.warning("gp: all %s sets of params of the space were tried; some come again", study.space.cardinality)
 
     @hookimpl
     def predict(self, study: StudyRecord, many: Sequence[Params]) -> Sequence[Prediction] | None:

@@ -92,10 +92,6 @@ def next_params(
                     usable = False
             if params is None:
                 params = space_filling(encoding, index + len(chosen), sequence, seen)
-            if key_of(params) in seen:
-                log.warning(
-                    "gp: all %s sets of params of the space were tried; one comes again", study.space.cardinality
-                )
             chosen.append(params)
             seen.add(key_of(params))
     return chosen

@@ -220,7 +220,9 @@ def test_a_space_that_is_exhausted_is_said_to_be(caplog: pytest.LogCaptureFixtur
         study = search(study, gp(), lambda params: {"loss": number(params, "n")}, 5)
         assert len({trial.params["n"] for trial in study.trials}) == 5
         assert not caplog.records
-        gp().suggest(study, 1)
+        suggester = gp()
+        suggester.suggest(study, 1)
+        suggester.suggest(study, 2)
     assert [record.getMessage() for record in caplog.records] == [
-        "gp: all 5 sets of params of the space were tried; one comes again"
+        "gp: all 5 sets of params of the space were tried; some come again"
     ]
