@@ -78,13 +78,16 @@ class Learned:
 
     Attributes:
         belief: What is believed of its losses; batch 1.
-        surrogate: The Gaussian process behind it.
         rows: Which of the history's trials it has seen, in order.
     """
 
     belief: Belief
-    surrogate: Surrogate
     rows: list[int]
+
+    @property
+    def surrogate(self) -> Surrogate:
+        """The Gaussian process behind the belief."""
+        return self.belief.surrogate
 
 
 def learn(
@@ -111,7 +114,7 @@ def learn(
     scale = Scale.of(losses[seen], errors[seen] if len(errors) else None)
     surrogate = _fitted(x[seen], scale, encoding.dimension, straight)
     y = scale.bent(surrogate.log_bend).z
-    return Learned(Belief(surrogate, x[seen], y[None], known=scale.variances), surrogate, seen.tolist())
+    return Learned(Belief(surrogate, x[seen], y[None], known=scale.variances), seen.tolist())
 
 
 def is_noisy(learned: Learned, dimension: int) -> bool:

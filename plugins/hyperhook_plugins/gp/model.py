@@ -68,7 +68,6 @@ QUIET = Noise(-6.0, 2.0, math.exp(-10.0))
 expected improvement goes back to the best point again and again, and the search gets stuck at a local minimum."""
 LOUD = Noise(-2.0, 1.5, 0.1)
 """Noise of a third of the signal's deviation, give or take a factor of two."""
-
 SILENT = Noise(math.log(1e-5), 0.5, 1e-5)
 """None but what keeps the kernel matrix positive definite."""
 
@@ -80,7 +79,6 @@ class Surrogate(gpytorch.models.ExactGP):  # type: ignore[misc]
     apart with √d, so do the length scales that are expected, which keeps functions as complex as in few dimensions. It
     is narrower (σ = 1.4 in place of √3), and ends at a twentieth of a parameter's range: else noise in few losses is
     explained by functions so wild that nothing is learned from one point about the next.
-
 
     Args:
         x: Encoded inputs, ``n x C``.
@@ -193,7 +191,7 @@ class Belief:
     def __init__(
         self, surrogate: Surrogate, x: Tensor, y: Tensor, noise: Tensor | None = None, known: Tensor | None = None
     ) -> None:
-        self.surrogate = surrogate.requires_grad_(False)
+        self.surrogate: Surrogate = surrogate.requires_grad_(False)
         self.x, self.y = x, y
         self.constant = cast(Tensor, surrogate.mean_module.constant).detach()
         self.noise = surrogate.likelihood.noise.detach() if noise is None else noise
