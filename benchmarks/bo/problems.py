@@ -34,9 +34,10 @@ class Problem:
         kind: Which class it stands for: ``smooth``, ``multimodal``, ``noisy``, ``mixed``, ``conditional``, ``tails`` or
             ``tuning``.
         space: What may vary.
-        truth: From params to the loss without noise.
+        truth: From params to what they are really worth: the loss without noise.
         optimum: The lowest loss there is; None where nobody knows it.
         noise: Standard deviation of what is added to each observation.
+        reported: From params to the loss that a trial reports, where that is not the truth plus noise.
     """
 
     name: str
@@ -45,10 +46,13 @@ class Problem:
     truth: Callable[[hh.Params], float]
     optimum: float | None = None
     noise: float = 0.0
+    reported: Callable[[hh.Params], float] | None = None
 
-    def observe(self, truth: float, rng: random.Random) -> float:
+    def observe(self, params: hh.Params, rng: random.Random) -> float:
         """Return what a trial would report."""
-        return truth + self.noise * rng.gauss(0.0, 1.0) if self.noise else truth
+        if self.reported is not None:
+            return self.reported(params)
+        return self.truth(params) + (self.noise * rng.gauss(0.0, 1.0) if self.noise else 0.0)
 
 
 def branin(x: Vector) -> float:

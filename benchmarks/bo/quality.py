@@ -3,8 +3,8 @@
     python benchmarks/bo/quality.py --results results.jsonl [--method NAME …] [--problem NAME …] [--seeds 10]
                                     [--trials 100] [--batch 1] [--jobs 2] [--held-out] [--tuning] [--quick]
 
-Each search is one line of JSON: what was observed, what it was worth without noise, and which trial the method would
-have recommended after 25, 50 and 100. A line that is there already is not run again, so a run that was interrupted goes
+Each search is one line of JSON: what was observed, which trial the method would have recommended after 25, 50 and 100,
+and what that one is really worth. A line that is there already is not run again, so a run that was interrupted goes
 on, a method can be added later, and each method can run in an environment of its own. A search that raises, or whose
 method gives params that the space does not allow, is not kept: it is named at the end, and the exit status is 1.
 """
@@ -29,6 +29,8 @@ from typing import Any
 from problems import HELD_OUT, SYNTHETIC, Problem
 from searchers import SEARCHERS
 from tuning import TUNING
+
+import hyperhook as hh
 
 BUDGETS = (10, 25, 50, 100)
 PROBLEMS = {problem.name: problem for problem in (*SYNTHETIC, *HELD_OUT, *TUNING)}
@@ -97,7 +99,7 @@ def search(name: str, method: str, seed: int, trials: int, batch: int, label: st
     one_thread()
     problem, rng = PROBLEMS[name], random.Random(f"{name}:{seed}")
     searcher = SEARCHERS[method](problem.space, seed)
-    truths: list[float] = []
+    tried: list[hh.Params] = []
     observed: list[float] = []
     best: dict[int, int] = {}
     seconds = 0.0
@@ -107,12 +109,11 @@ def search(name: str, method: str, seed: int, trials: int, batch: int, label: st
         seconds += time.perf_counter() - before
         for params in many:
             problem.space.validate(params)
-        worth = [problem.truth(params) for params in many]
-        told = [problem.observe(truth, rng) for truth in worth]
+        told = [problem.observe(params, rng) for params in many]
         before = time.perf_counter()
         searcher.tell(many, told)
         seconds += time.perf_counter() - before
-        truths += worth
+        tried += many
         observed += told
         for budget in BUDGETS:
             if len(observed) - len(many) < budget <= len(observed):
@@ -124,8 +125,8 @@ def search(name: str, method: str, seed: int, trials: int, batch: int, label: st
         "trials": trials,
         "batch": batch,
         "observed": [float(f"{value:.7g}") for value in observed],
-        "truth": [float(f"{value:.7g}") for value in truths] if problem.noise else None,
         "best": best,
+        "worth": {budget: float(f"{problem.truth(tried[number]):.7g}") for budget, number in best.items()},
         "seconds": round(seconds / trials, 4),
         "versions": versions(),
     }

@@ -61,12 +61,11 @@ def regrets(searches: list[dict[str, Any]], budget: int) -> Table:
     """Return the regret of each search."""
     found: Table = defaultdict(lambda: defaultdict(dict))
     for line in searches:
-        values = line["truth"] or line["observed"]
-        found[line["problem"]][line["method"]][line["seed"]] = values[line["best"][str(budget)]]
+        found[line["problem"]][line["method"]][line["seed"]] = line["worth"][str(budget)]
     for name, by_method in found.items():
         optimum = PROBLEMS[name].optimum
         if optimum is None:
-            optimum = min(min(line["observed"]) for line in searches if line["problem"] == name)
+            optimum = min(min(line["worth"].values()) for line in searches if line["problem"] == name)
         for by_seed in by_method.values():
             for seed in by_seed:
                 by_seed[seed] = max(by_seed[seed] - optimum, 0.0)

@@ -23,17 +23,19 @@ LIGHTEST, HEAVIEST = 1e-9, 1e9
 
 @dataclass(frozen=True, slots=True, init=False)
 class Choice:
-    """One of several options, in no order; an option may bring parameters of its own.
+    """One of several options, in no order unless it is said; an option may bring parameters of its own.
 
     Args:
         options: The options (strings, numbers, booleans or None), or a mapping from each option to the parameters
             that are active while it is chosen.
         weights: How likely each option is believed to be a good one, in proportion; one number above 0 for each. All
             the same, by default.
+        ordered: The options go from one end to the other, such as ``["small", "medium", "large"]`` or
+            ``[16, 64, 1024]``: what is learned of one tells something of those next to it.
 
     Raises:
         SpaceError: There is no option, one stands twice, or one is not a plain scalar; the weights are not as many
-            positive numbers.
+            positive numbers; `ordered` is neither True nor False.
 
     Example:
         >>> Choice({"sgd": {"momentum": hh.Float(0.0, 0.99)}, "adam": {}}).options
@@ -45,12 +47,14 @@ class Choice:
     options: tuple[Scalar, ...]
     branches: tuple[Mapping[str, Parameter], ...]
     weights: tuple[float, ...] | None
+    ordered: bool
 
     def __init__(
         self,
         options: Sequence[Scalar] | Mapping[Scalar, Mapping[str, Parameter]],
         *,
         weights: Sequence[float] | None = None,
+        ordered: bool = False,
     ) -> None:
         if isinstance(options, str) or not isinstance(options, Sequence | Mapping):
             raise SpaceError(f"Choice: expected a list of options, got {options!r} ({type(options).__name__})")
@@ -73,16 +77,21 @@ class Choice:
                     "(to Python, 1, 1.0 and True are equal)"
                 )
         object.__setattr__(self, "weights", None if weights is None else _weights(weights, self.options))
+        if not isinstance(ordered, bool):
+            raise SpaceError(f"Choice: ordered must be True or False, got {ordered!r}")
+        object.__setattr__(self, "ordered", ordered)
 
     def __repr__(self) -> str:
         weights = "" if self.weights is None else f", weights={self.weights!r}"
-        return f"Choice(options={self.options!r}, branches={self.branches!r}{weights})"
+        ordered = ", ordered=True" if self.ordered else ""
+        return f"Choice(options={self.options!r}, branches={self.branches!r}{weights}{ordered})"
 
     def __eq__(self, other: object) -> bool:
         """Tell whether the options are the same, type included: ``[0, 1]`` is not ``[False, True]``."""
         return (
             isinstance(other, Choice)
-            and (self.options, self.branches, self.weights) == (other.options, other.branches, other.weights)
+            and (self.options, self.branches) == (other.options, other.branches)
+            and (self.weights, self.ordered) == (other.weights, other.ordered)
             and [*map(type, self.options)] == [*map(type, other.options)]
         )
 

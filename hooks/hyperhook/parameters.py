@@ -36,11 +36,12 @@ Parameter: TypeAlias = Float | Int | Choice
 
 
 def parameter_to_json(parameter: Parameter) -> dict[str, object]:
-    """Return a parameter as plain JSON, as the store keeps it; a prior and weights only where there are any."""
+    """Return a parameter as plain JSON, as the store keeps it; prior, weights and order only where there are any."""
     if isinstance(parameter, Choice):
         branches = [{name: parameter_to_json(child) for name, child in b.items()} for b in parameter.branches]
         weights = {} if parameter.weights is None else {"weights": list(parameter.weights)}
-        return {"type": "choice", "options": list(parameter.options), "branches": branches, **weights}
+        ordered = {"ordered": True} if parameter.ordered else {}
+        return {"type": "choice", "options": list(parameter.options), "branches": branches, **weights, **ordered}
     kind = "float" if isinstance(parameter, Float) else "int"
     prior = {} if parameter.prior is None else {"prior": prior_to_json(parameter.prior)}
     bounds = {"low": parameter.low, "high": parameter.high, "log": parameter.log, "step": parameter.step}
@@ -61,6 +62,8 @@ def parameter_from_json(name: str, entry: object) -> Parameter:
         case {"type": "choice", "options": options, "branches": branches, **rest}:
             children = [{key: parameter_from_json(key, child) for key, child in b.items()} for b in branches]
             return Choice(
-                dict(zip(options, children, strict=True)), weights=cast("Sequence[float] | None", rest.get("weights"))
+                dict(zip(options, children, strict=True)),
+                weights=cast("Sequence[float] | None", rest.get("weights")),
+                ordered=bool(rest.get("ordered")),
             )
     raise SpaceError(f"space: {name!r} is stored as {entry!r}, which is no parameter of this version")

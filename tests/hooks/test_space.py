@@ -46,7 +46,7 @@ def ints(draw: st.DrawFn) -> hh.Int:
 options = st.lists(scalars, min_size=1, max_size=4).filter(
     lambda found: all(found.index(option) == position for position, option in enumerate(found))
 )
-leaves = floats() | ints() | options.map(hh.Choice)
+leaves = floats() | ints() | options.map(hh.Choice) | options.map(lambda names: hh.Choice(names, ordered=True))
 
 
 @st.composite
@@ -246,6 +246,7 @@ def test_options_that_python_takes_as_equal_are_other_options() -> None:
     assert hh.Choice([0, 1]) != hh.Choice([False, True])
     assert hh.Choice([1, 2]) != hh.Choice([1.0, 2.0])
     assert hh.Choice(["a"]) != hh.Choice({"a": {"n": hh.Int(0, 1)}})
+    assert hh.Choice([1, 2]) != hh.Choice([1, 2], ordered=True)
 
 
 NETS = hh.Space(
@@ -306,3 +307,10 @@ def test_spaces_cannot_be_changed_from_outside() -> None:
 def test_an_unknown_kind_in_the_store_is_named(entry: object) -> None:
     with pytest.raises(SpaceError, match=r"space: 'x' is stored as .* no parameter of this version"):
         hh.Space.from_json({"x": entry})
+
+
+def test_an_order_is_yes_or_no_and_is_shown() -> None:
+    assert "ordered" not in repr(hh.Choice([1, 2]))
+    assert "ordered=True" in repr(hh.Choice([1, 2], ordered=True))
+    with pytest.raises(hh.SpaceError, match="ordered must be True or False, got 'yes'"):
+        hh.Choice([1, 2], ordered="yes")  # type: ignore[arg-type]

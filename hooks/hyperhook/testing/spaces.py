@@ -75,10 +75,11 @@ def _ints(draw: st.DrawFn) -> Int:
 
 @st.composite
 def _choices(draw: st.DrawFn, heaviest: float, branch: Callable[[], Mapping[str, Parameter]] = dict) -> Choice:
-    """Draw a choice with a branch below each option, one in three with weights."""
+    """Draw a choice with a branch below each option, one in three with weights, one in three ordered."""
     options = draw(_OPTIONS)
     weights = [draw(st.floats(1, heaviest)) for _ in options] if draw(st.integers(0, 2)) == 2 else None
-    return Choice({option: branch() for option in options}, weights=weights)
+    ordered = draw(st.integers(0, 2)) == 2
+    return Choice({option: branch() for option in options}, weights=weights, ordered=ordered)
 
 
 _SMALL = (

@@ -9,7 +9,7 @@ units   b x D    points of the unit cube, as `Space.to_unit` gives them: the for
                  Coordinates of discrete parameters always lie in the middle of a value's cell. Those of inactive
                  parameters are kept, so that a candidate that changes its branch has values there.
 x       b x C    encoded points: a column for each number, scaled as the parameter asks (log, integer cells), a column
-                 for each option of a choice, none for a parameter with a single value
+                 for each option of an unordered choice, none for a parameter with a single value
 ======  =======  ======================================================================================================
 
 Inactive numbers stand at 0.5 and the columns of inactive choices at 0, so that what plays no part makes no difference.
@@ -22,13 +22,14 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import TypeGuard
 
 import torch
 from torch import Tensor
 
 from hyperhook import Choice, Float, Int, Params, Scalar, Space
 
-__all__ = ["Encoding", "enumerate_params", "neighbours"]
+__all__ = ["Encoding", "enumerate_params", "is_unordered", "neighbours"]
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,7 @@ class Encoding:
         columns: list[slice] = []
         width = 0
         for parameter in space.values():
-            size = 0 if parameter.cardinality == 1 else parameter.cardinality if isinstance(parameter, Choice) else 1
+            size = 0 if parameter.cardinality == 1 else len(parameter.options) if is_unordered(parameter) else 1
             columns.append(slice(width, width + size))
             width = columns[-1].stop
         return cls(space, tuple(columns), width)
@@ -103,8 +104,10 @@ class Encoding:
         active = self.active(units)
         x = torch.zeros(len(units), self.width, dtype=torch.float64)
         for i, (parameter, columns) in enumerate(zip(self.space.values(), self.columns, strict=True)):
-            if isinstance(parameter, Choice):
-                hot = _option(units[:, i], parameter.cardinality)[:, None] == torch.arange(columns.stop - columns.start)
+            if is_unordered(parameter):
+                hot = _option(units[:, i], len(parameter.options))[:, None] == torch.arange(
+                    columns.stop - columns.start
+                )
                 x[:, columns] = (hot & active[:, i : i + 1]) * math.sqrt(0.5)
             elif columns.start < columns.stop:
                 x[:, columns.start] = torch.where(active[:, i], units[:, i], 0.5)
@@ -138,6 +141,14 @@ class Encoding:
         return [self.space.from_unit(row) for row in units.tolist()]
 
 
+def is_unordered(parameter: Float | Int | Choice) -> TypeGuard[Choice]:
+    """Tell whether a parameter's values are all as far from each other.
+
+    Options that bring parameters of their own are taken so, too: an option's column tells where those are active.
+    """
+    return isinstance(parameter, Choice) and not (parameter.ordered and not any(parameter.branches))
+
+
 def _option(unit: Tensor, count: int) -> Tensor:
     """Return which of `count` options coordinates stand for; same shape, int64."""
     return (unit * count).long().clamp_max(count - 1)
@@ -146,15 +157,15 @@ def _option(unit: Tensor, count: int) -> Tensor:
 def neighbours(parameter: Float | Int | Choice, unit: float) -> list[float]:
     """Return the coordinates that a discrete parameter may be moved to in one step.
 
-    For a choice these are all other options. For a number they are the values 1, 2, 4, 8, … places away, so that each
-    value of a wide range is a few steps from any other.
+    For an unordered choice these are all other options. For a number, or an ordered choice, they are values 1, 2, 4,
+    8, … places away, so that each value of a wide range is a few steps from any other.
 
     Args:
         parameter: A parameter with countable values.
         unit: Its coordinate.
     """
     count = parameter.cardinality or 0
-    if isinstance(parameter, Choice):
+    if is_unordered(parameter):
         chosen = parameter.index(parameter.from_unit(unit))
         return [parameter.to_unit(option) for place, option in enumerate(parameter.options) if place != chosen]
     place = _place(parameter, unit)
@@ -162,14 +173,16 @@ def neighbours(parameter: Float | Int | Choice, unit: float) -> list[float]:
     return [_coordinate(parameter, place + stride) for stride in strides if 0 <= place + stride < count]
 
 
-def _place(parameter: Float | Int, unit: float) -> int:
+def _place(parameter: Float | Int | Choice, unit: float) -> int:
     """Return which value, counted from 0, a coordinate stands for."""
+    if isinstance(parameter, Choice):
+        return parameter.index(parameter.from_unit(unit))
     value = parameter.from_unit(unit)
     step = parameter.step or 1
     return round((value - parameter.low) / step)
 
 
-def _coordinate(parameter: Float | Int, place: int) -> float:
+def _coordinate(parameter: Float | Int | Choice, place: int) -> float:
     """Return the coordinate of a value counted from 0."""
     if isinstance(parameter, Int):
         return parameter.to_unit(parameter.low + place * parameter.step)

@@ -21,9 +21,10 @@ import torch
 from torch import Tensor
 
 from hyperhook import HyperhookError, Objective, Params, Prediction, StudyRecord, TrialRecord, TrialState
+from hyperhook_plugins.gp.devices import device_of
 from hyperhook_plugins.gp.encoding import Encoding
 from hyperhook_plugins.gp.history import History, history_of
-from hyperhook_plugins.gp.learning import NUMERICAL, Learned, device_of, is_noisy, learn, own_settings
+from hyperhook_plugins.gp.learning import EXACT, NUMERICAL, Learned, is_noisy, learn, own_settings
 from hyperhook_plugins.gp.sobol import Indices, sobol_indices
 from hyperhook_plugins.gp.warping import FENCE
 
@@ -54,7 +55,7 @@ class Insight:
 
         Args:
             study: The study with all its trials.
-            device: See `learning.device_of`.
+            device: See `devices.device_of`.
 
         Raises:
             HyperhookError: The device is not there, or the losses defy the linear algebra.
@@ -62,7 +63,7 @@ class Insight:
         encoding, history = Encoding.of(study.space), history_of(study)
         if study.objective is None or not history.losses or not encoding.dimension:
             return None
-        place = device_of(device)
+        place = device_of(device, min(len(history.tried), EXACT), encoding.width)
         try:
             with own_settings():
                 learned = learn(history, encoding, place)

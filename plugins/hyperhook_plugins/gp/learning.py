@@ -2,7 +2,8 @@
 
 Few losses have two explanations: a wild function without noise, or a calm one with noise. The first is fitted, and the
 second, which is taken where it explains the losses significantly better, by the test of the likelihood ratio. What no
-smooth function explains looks like noise, too: ripples that are finer than the trials lie apart.
+smooth function explains looks like noise, too: ripples that are finer than the trials lie apart. A trial that all but
+repeats another one tells which it is.
 
 References:
     Rasmussen, Williams: Gaussian Processes for Machine Learning. MIT Press 2006 (section 5.4: two such maxima).
@@ -22,7 +23,6 @@ from botorch.exceptions.errors import BotorchError
 from linear_operator.utils.errors import NotPSDError
 from torch import Tensor
 
-from hyperhook import HyperhookError
 from hyperhook_plugins.gp.encoding import Encoding
 from hyperhook_plugins.gp.evidence import fit
 from hyperhook_plugins.gp.history import History
@@ -30,7 +30,7 @@ from hyperhook_plugins.gp.model import LOUD, SILENT, Belief, Surrogate
 from hyperhook_plugins.gp.subset import telling
 from hyperhook_plugins.gp.warping import Scale
 
-__all__ = ["NUMERICAL", "Learned", "device_of", "is_noisy", "learn", "own_settings"]
+__all__ = ["NUMERICAL", "Learned", "are_same", "is_noisy", "learn", "own_settings"]
 
 log = logging.getLogger("hyperhook")
 
@@ -46,30 +46,19 @@ degree of freedom else (no noise lies on the edge of what can be; Self & Liang 1
 by chance once in a hundred studies."""
 
 
+CLOSE = 1e-4
+"""Trials that are less than this share of each parameter's range apart are repeats of each other."""
+SAME = 0.01
+"""Repeats that differ by less than this share of the noise's deviation are no noisy ones: by chance, one pair in a
+hundred and seventy does."""
+
+
 @contextmanager
 def own_settings() -> Iterator[None]:
     """Shield from what the trainer may have set: another default device, no gradients, inference mode."""
     elsewhere = torch.get_default_device().type != "cpu"
     with torch.inference_mode(False), torch.enable_grad(), torch.device("cpu") if elsewhere else nullcontext():
         yield
-
-
-def device_of(name: str) -> torch.device:
-    """Return the device of that name; ``"auto"`` is the GPU where there is one, else the CPU.
-
-    Raises:
-        HyperhookError: There is no such device here.
-    """
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        device = torch.device(name)
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:  # AssertionError: torch was built without CUDA
-        reason = str(error).splitlines()[0]
-        raise HyperhookError(f"GP: device {name!r} cannot be used ({reason}); use device='auto' or 'cpu'") from None
-    log.debug("gp: device %s", device)
-    return device
 
 
 @dataclass(frozen=True)
@@ -130,10 +119,23 @@ def is_noisy(learned: Learned, dimension: int) -> bool:
     surrogate = learned.surrogate
     if learned.belief.known.max() > NEGLIGIBLE:
         return True  # who gives standard errors knows it
-    if surrogate.likelihood.noise <= NEGLIGIBLE:
+    if surrogate.likelihood.noise <= NEGLIGIBLE or are_same(learned.belief):
         return False
     silent = fit(Surrogate(surrogate.train_inputs[0], surrogate.scale, dimension, SILENT))
     return surrogate.log_likelihood - silent.log_likelihood > SIGNIFICANT
+
+
+def are_same(belief: Belief) -> bool | None:
+    """Tell whether repeated trials have the same loss, so that what looks like noise is none; None without repeats.
+
+    Args:
+        belief: What is believed of the losses; batch 1.
+    """
+    first, second = (torch.cdist(belief.x, belief.x, p=torch.inf) < CLOSE).triu(1).nonzero(as_tuple=True)
+    if not len(first):
+        return None
+    furthest = (belief.y[0, first] - belief.y[0, second]).abs().max()
+    return bool(furthest < SAME * (2 * belief.noise).sqrt())
 
 
 def _fitted(x: Tensor, scale: Scale, dimension: int, straight: bool) -> Surrogate:

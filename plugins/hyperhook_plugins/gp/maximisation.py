@@ -27,9 +27,9 @@ from scipy.optimize import minimize
 from torch import Generator, Tensor
 from torch.quasirandom import SobolEngine
 
-from hyperhook import Choice, Params
+from hyperhook import Params
 from hyperhook_plugins.gp.acquisition import Score
-from hyperhook_plugins.gp.encoding import Encoding, enumerate_params, neighbours
+from hyperhook_plugins.gp.encoding import Encoding, enumerate_params, is_unordered, neighbours
 from hyperhook_plugins.gp.history import Key, key_of
 from hyperhook_plugins.gp.prior import by_quantiles
 
@@ -184,7 +184,7 @@ def vary(encoding: Encoding, points: Tensor, count: int, generator: Generator) -
     fresh, chance = torch.rand(2, *units.shape, generator=generator, dtype=torch.float64)
     reach = 10.0 ** (-2.5 + 2 * torch.rand(count, 1, generator=generator, dtype=torch.float64))
     shifted = (units + reach * torch.randn(units.shape, generator=generator, dtype=torch.float64)).clamp(0.0, 1.0)
-    unordered = torch.tensor([isinstance(parameter, Choice) for parameter in encoding.space.values()])
+    unordered = torch.tensor([is_unordered(parameter) for parameter in encoding.space.values()])
     changes = chance < max(0.5, 1 / units.shape[1]) * torch.where(unordered, 0.5, 1.0)
     return encoding.snap(torch.where(changes, torch.where(unordered, fresh, shifted), units))
 

@@ -29,7 +29,7 @@ import torch
 from torch import Tensor
 
 from hyperhook import Beta, Choice, Float, Int, LogNormal, Normal, Space
-from hyperhook_plugins.gp.encoding import Encoding
+from hyperhook_plugins.gp.encoding import Encoding, is_unordered
 
 __all__ = ["by_quantiles", "log_prior", "with_prior"]
 
@@ -114,7 +114,7 @@ def _gate(encoding: Encoding, name: str) -> int | None:
 
 def _log_density(parameter: Float | Int | Choice) -> _LogDensity:
     """Return the logarithm of a parameter's density: from its ``b x columns`` to ``b``."""
-    if isinstance(parameter, Choice):
+    if is_unordered(parameter):
         shares = torch.tensor([parameter.log_density(o) for o in parameter.options], dtype=torch.float64)
         return lambda hot: shares[hot.argmax(dim=-1)]
     if parameter.cardinality is None and isinstance(parameter, Float):

@@ -19,11 +19,12 @@ from hyperhook_plugins.gp.acquisition import (
     probability_of_improvement,
 )
 from hyperhook_plugins.gp.cost import Cost
+from hyperhook_plugins.gp.devices import device_of, given_back
 from hyperhook_plugins.gp.encoding import Encoding
 from hyperhook_plugins.gp.feasibility import Feasibility
 from hyperhook_plugins.gp.history import History, Key, history_of, key_of
 from hyperhook_plugins.gp.hypervolume import hypervolume_improvement
-from hyperhook_plugins.gp.learning import NUMERICAL, device_of, learn, own_settings
+from hyperhook_plugins.gp.learning import CLOSE, EXACT, NUMERICAL, are_same, learn, own_settings
 from hyperhook_plugins.gp.maximisation import maximise, space_filling
 from hyperhook_plugins.gp.model import Belief
 from hyperhook_plugins.gp.paths import draw_path
@@ -41,6 +42,11 @@ INCUMBENTS = 4
 CANDIDATES = 64
 NOISY = 1e-4
 """Above this share of noise in the variance of the losses, ``auto`` takes the noise into account."""
+VERY_NOISY = 1e-2
+"""Above this one, it follows a draw every other time."""
+ENOUGH = 10
+"""From so many trials on, noise that is believed in is probed."""
+NUDGE = CLOSE / 100
 
 
 def next_params(
@@ -67,12 +73,12 @@ def next_params(
     Raises:
         HyperhookError: The device is not there. Numerical failures are logged, and a space-filling point is returned.
     """
-    place = device_of(device)
     index = len(study.trials)
     sequence, draws = (random.Random(text).getrandbits(31) for text in (f"{seed}", f"{seed}:{index}"))
-    with own_settings():
-        encoding = Encoding.of(study.space)
-        history = history_of(study)
+    encoding, history = Encoding.of(study.space), history_of(study)
+    observations = min(len(history.tried), EXACT) + len(history.pending) + count
+    place = device_of(device, observations, encoding.width)
+    with own_settings(), given_back(place):
         seen = history.seen
         startup = default_startup(encoding.dimension) if startup is None else startup
         generator = Generator().manual_seed(draws)
@@ -87,6 +93,10 @@ def next_params(
                     mind = mind or Mind.of(history, encoding, place, per_second)
                     params = mind.best(acquisition, pending, seen, generator)
                 except NUMERICAL as error:
+                    if isinstance(error, torch.OutOfMemoryError) and place.type != "cpu":
+                        log.warning("gp: %s has too little memory left; the CPU takes over", place)
+                        place, mind = torch.device("cpu"), None
+                        continue
                     log.warning("gp: %s: %s; a space-filling point is taken", type(error).__name__, error)
                     log.debug("gp: traceback", exc_info=True)
                     usable = False
@@ -144,6 +154,9 @@ class Mind:
         """
         device = self.belief.x.device
         x = self.encoding.encode(self.encoding.units(pending)).to(device)
+        probe = self._probe(x) if acquisition == "auto" else None
+        if probe is not None and key_of(probe) not in seen:
+            return probe
         value = self._value(x, acquisition, generator)
 
         def score(points: Tensor) -> Tensor:
@@ -165,10 +178,10 @@ class Mind:
             seed = int(torch.randint(2**31, (), generator=generator))
             return hypervolume_improvement((self.belief, *self.further), tried.to(pending), pending, seed)
         belief = self.belief
+        if acquisition == "auto":
+            acquisition = self._chosen(len(pending))
         if len(pending) and acquisition != "thompson":  # draws differ by themselves
             belief = belief.fantasise(pending, _normals(FANTASIES, len(pending), generator).to(pending))
-        if acquisition == "auto":
-            acquisition = "nei" if (belief.noise + belief.known).max() > NOISY else "ei"
         if acquisition == "thompson":
             return draw_path(belief, generator)
         if acquisition == "ucb":
@@ -180,6 +193,33 @@ class Mind:
             lowest = self._lowest(feasible)
             best = belief.mean(self.encoding.encode(lowest).to(belief.x)).amin(0)
         return (probability_of_improvement if acquisition == "pi" else expected_improvement)(belief, best)
+
+    def _chosen(self, running: int) -> Acquisition:
+        """Return what ``auto`` stands for.
+
+        Where there is noise, an expected improvement stays too long around the first good place, since each trial there
+        moves what is believed of it: every other trial follows a draw instead, which may lead anywhere.
+        """
+        noise = float((self.belief.noise + self.belief.known).max())
+        is_plain = self.cost is None and not self.feasibility.limits
+        if noise > VERY_NOISY and is_plain and (len(self.history.tried) + running) % 2:
+            return "thompson"
+        return "nei" if noise > NOISY else "ei"
+
+    def _probe(self, pending: Tensor) -> Params | None:
+        """Return all but the params of the best trial, where only a repeat of it tells noise from ripples."""
+        known, tried = self.belief.known, len(self.history.tried)
+        if self.further or tried < ENOUGH or known.max() > 0 or self.belief.noise.max() <= VERY_NOISY:
+            return None
+        best = self._lowest(range(tried))[:1]
+        free = [i for i in self.encoding.continuous if self.encoding.active(best)[0, i]]
+        place = self.encoding.encode(best).to(pending)
+        is_running = len(pending) > 0 and bool(((pending - place).abs().amax(-1) < CLOSE).any())
+        if not free or is_running or are_same(self.belief) is not None:
+            return None
+        nudged = best.clone()
+        nudged[0, free] += torch.where(best[0, free] > 0.5, -NUDGE, NUDGE)
+        return self.encoding.params(nudged)[0]
 
     def _incumbents(self) -> Tensor:
         """Return the trials with the lowest means, ``k x D`` units, out of those with the lowest losses."""

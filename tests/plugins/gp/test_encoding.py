@@ -44,9 +44,14 @@ def ints() -> st.SearchStrategy[Int]:
     return plain | st.tuples(st.integers(1, 50), st.integers(0, 10**6)).map(lambda p: Int(p[0], p[0] + p[1], log=True))
 
 
+def choices() -> st.SearchStrategy[Choice]:
+    sizes = st.integers(1, 5).map(lambda n: [f"o{i}" for i in range(n)])
+    return st.tuples(sizes, st.booleans()).map(lambda p: Choice(p[0], ordered=p[1]))
+
+
 @st.composite
 def spaces(draw: st.DrawFn) -> Space:
-    leaves = st.one_of(floats(), ints(), st.integers(1, 5).map(lambda n: Choice([f"o{i}" for i in range(n)])))
+    leaves = st.one_of(floats(), ints(), choices())
     parameters = {f"p{i}": draw(leaves) for i in range(draw(st.integers(1, 4)))}
     below = {f"c{i}": draw(leaves) for i in range(draw(st.integers(0, 2)))}
     return Space({**parameters, "top": Choice({"with": below, 1: {}, None: {}})})
@@ -140,3 +145,19 @@ def test_enumeration_meets_every_set_of_params_once() -> None:
     assert len({frozenset(params.items()) for params in found}) == 12
     for params in found:
         space.validate(params)
+
+
+SIZES = Choice(["tiny", "small", "large", "huge"], ordered=True)
+
+
+def test_ordered_options_lie_on_one_line_in_their_order() -> None:
+    encoding = Encoding.of(Space({"size": SIZES}))
+    x = encoding.encode(encoding.units([{"size": size} for size in SIZES.options]))
+    assert x.shape == (4, 1)
+    assert x.diff(dim=0).flatten().tolist() == pytest.approx([0.25] * 3)
+    assert [SIZES.from_unit(unit) for unit in neighbours(SIZES, SIZES.to_unit("small"))] == ["tiny", "large", "huge"]
+
+
+def test_ordered_options_with_parameters_below_have_columns_of_their_own() -> None:
+    space = Space({"layers": Choice({1: {}, 2: {"width": Int(1, 9)}, 3: {"width3": Int(1, 9)}}, ordered=True)})
+    assert Encoding.of(space).width == 5
