@@ -65,7 +65,8 @@ def front_of(beliefs: Sequence[Belief], points: Tensor) -> Tensor:
         beliefs: What is believed of each objective's losses.
         points: ``n x C``.
     """
-    return is_non_dominated(_expected(beliefs, points)).nonzero()[:, 0]
+    on_front: Tensor = is_non_dominated(_expected(beliefs, points))
+    return on_front.nonzero()[:, 0]
 
 
 def hypervolume_improvement(beliefs: Sequence[Belief], points: Tensor, seed: int) -> Score:
