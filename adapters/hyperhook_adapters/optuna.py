@@ -13,6 +13,8 @@ How a study of Optuna's is put to a suggester:
 - Running trials are passed on as running, and a suggester takes them as pending. Threads that share a sampler see all
   that was suggested for them; other processes see those that have asked for all of their parameters.
 - A pruned trial has its last intermediate value. A failed one has none: the GP takes it as one as bad as the worst.
+- Of several objectives the first is ``value``, the others are ``value1``, ``value2``, …, each in its own direction. A
+  suggester that heeds them, as the GP does, widens the Pareto front. Optuna prunes no trial then.
 - A trial that lacks a parameter, or had one outside of its present range, tells nothing: it stands there as killed,
   without params, so that trials keep their places.
 """
@@ -38,6 +40,7 @@ from hyperhook import (
     Int,
     Maximize,
     Minimize,
+    Objective,
     Params,
     Scalar,
     Space,
@@ -45,7 +48,7 @@ from hyperhook import (
     TrialRecord,
     TrialState,
 )
-from hyperhook.errors import ObjectiveError, PluginError, SpaceError
+from hyperhook.errors import PluginError, SpaceError
 from hyperhook.manager import Manager
 from hyperhook.parameters import plain
 
@@ -66,7 +69,7 @@ class HyperhookSampler(BaseSampler):
     """A sampler for Optuna that asks one of hyperhook's suggesters.
 
     The same seed and the same trials give the same suggestion, also where a study goes on in another process. With
-    ``n_jobs`` above 1, Optuna has a fresh seed drawn. One objective is searched for; constraints are not looked at.
+    ``n_jobs`` above 1, Optuna has a fresh seed drawn. A study may have several objectives; constraints are not heeded.
 
     Args:
         suggester: The name of a suggester that is installed, or an instance of one, such as ``GP(startup=10)``.
@@ -114,11 +117,9 @@ class HyperhookSampler(BaseSampler):
         """Ask the suggester for all parameters of the space together; an empty answer where it passes.
 
         Raises:
-            ObjectiveError: The study has more than one objective.
             PluginError: The suggester did not answer with one set of params.
             SpaceError: It answered outside of the space, or the space cannot be.
         """
-        _require_one_objective(study)
         if not search_space:
             return {}
         with self._lock:  # a thread that comes next sees what this one was given
@@ -134,12 +135,7 @@ class HyperhookSampler(BaseSampler):
     def sample_independent(
         self, study: optuna.Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
     ) -> object:
-        """Draw a parameter that is not part of the space at random, by the seed, the trial's number and its name.
-
-        Raises:
-            ObjectiveError: The study has more than one objective.
-        """
-        _require_one_objective(study)
+        """Draw a parameter that is not part of the space at random, by the seed, the trial's number and its name."""
         if param_name not in self._told and study.get_trials(
             deepcopy=False, states=(optuna.trial.TrialState.COMPLETE,)
         ):
@@ -166,20 +162,22 @@ class HyperhookSampler(BaseSampler):
             params = _params(known, search_space, space)
             if params is not None or other.number < trial.number:
                 records.append(_trial_record(name, other, params))
-        build = Maximize if study.direction is StudyDirection.MAXIMIZE else Minimize
-        return StudyRecord(name, space, build("value", reduce="last"), self._seed, tuple(records))
+        first, *others = (_objective(place, direction) for place, direction in enumerate(study.directions))
+        return StudyRecord(name, space, first, self._seed, tuple(records), further=tuple(others))
 
 
 def _fresh_seed() -> int:
     return random.SystemRandom().getrandbits(31)
 
 
-def _require_one_objective(study: optuna.Study) -> None:
-    if len(study.directions) != 1:
-        raise ObjectiveError(
-            f"HyperhookSampler: the study has {len(study.directions)} objectives, expected one; for several, take a "
-            "sampler such as optuna.samplers.NSGAIISampler"
-        )
+def _objective(place: int, direction: StudyDirection) -> Objective:
+    """Return one of the study's objectives, counted from 0."""
+    build = Maximize if direction is StudyDirection.MAXIMIZE else Minimize
+    return build(_metric(place), reduce="last")
+
+
+def _metric(place: int) -> str:
+    return f"value{place}" if place else "value"
 
 
 def _parameter(name: str, distribution: BaseDistribution) -> Float | Int | Choice:
@@ -222,13 +220,22 @@ def _trial_record(study: str, trial: FrozenTrial, params: Params | None) -> Tria
     if params is None:
         return TrialRecord(identity, trial.number, study, state=TrialState.KILLED, started_time=started)
     state = STATES[trial.state]
-    value = trial.value if state in (TrialState.COMPLETE, TrialState.PRUNED) else None
+    values = trial.values if state in (TrialState.COMPLETE, TrialState.PRUNED) else None
+    value, *others = values or [None]
     step = trial.last_step
     if state is TrialState.PRUNED and value is None and step is not None:
         value = trial.intermediate_values[step]
-    at = None if value is None else step
     return TrialRecord(
-        identity, trial.number, study, params, state, value, at, started_time=started, finished_time=finished
+        identity,
+        trial.number,
+        study,
+        params,
+        state,
+        value,
+        None if value is None else step,
+        started_time=started,
+        finished_time=finished,
+        metrics={_metric(place): other for place, other in enumerate(others, 1)},
     )
 
 

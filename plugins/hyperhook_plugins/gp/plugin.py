@@ -28,8 +28,8 @@ class GP:
 
     The first trials fill the space (scrambled Sobol points). Then a Gaussian process is fitted to the losses so far,
     and the params with the highest log expected improvement come next. Trials that run count as pending; those that
-    failed or diverged count as being as bad as the worst; killed ones are left out. In a finite space nothing comes
-    twice until all was tried, which a warning says.
+    failed or diverged count as being as bad as the worst, and what is likely to fail is avoided; killed ones are left
+    out. In a finite space nothing comes twice until all was tried, which a warning says.
 
     Losses over orders of magnitude are seen through a logarithm, as far as that explains them better. Constraints are
     learned, each by a Gaussian process of its own, and what is likely to break them is avoided. With several objectives

@@ -23,7 +23,7 @@ from hyperhook_plugins.gp.devices import device_of, given_back
 from hyperhook_plugins.gp.encoding import Encoding
 from hyperhook_plugins.gp.feasibility import Feasibility
 from hyperhook_plugins.gp.history import History, Key, history_of, key_of
-from hyperhook_plugins.gp.hypervolume import hypervolume_improvement
+from hyperhook_plugins.gp.hypervolume import front_of, hypervolume_improvement
 from hyperhook_plugins.gp.learning import CLOSE, EXACT, NUMERICAL, are_same, learn, own_settings
 from hyperhook_plugins.gp.maximisation import maximise, space_filling
 from hyperhook_plugins.gp.model import Belief
@@ -121,7 +121,7 @@ class Mind:
         encoding: How params become columns.
         belief: What is believed of the losses; batch 1.
         further: What is believed of the losses by each further objective, likewise.
-        feasibility: What is believed of the constraints.
+        feasibility: What is believed of the constraints, and of failures.
         cost: What is believed of the durations; None where they do not count.
     """
 
@@ -170,13 +170,11 @@ class Mind:
 
     def _value(self, pending: Tensor, acquisition: Acquisition, generator: Generator) -> Score:
         """Return the acquisition function of that name; a constant as long as no trial is feasible."""
-        feasible = [place for place in range(len(self.history.tried)) if place not in self.history.infeasible]
+        feasible = self.history.feasible
         if not feasible:
             return lambda x: 0.0 * x.sum(-1)
         if self.further:
-            tried = self.encoding.encode(self.encoding.units([self.history.tried[place] for place in feasible]))
-            seed = int(torch.randint(2**31, (), generator=generator))
-            return hypervolume_improvement((self.belief, *self.further), tried.to(pending), pending, seed)
+            return self._volume(feasible, pending, generator)
         belief = self.belief
         if acquisition == "auto":
             acquisition = self._chosen(len(pending))
@@ -221,11 +219,35 @@ class Mind:
         nudged[0, free] += torch.where(best[0, free] > 0.5, -NUDGE, NUDGE)
         return self.encoding.params(nudged)[0]
 
+    def _volume(self, feasible: Sequence[int], pending: Tensor, generator: Generator) -> Score:
+        """Return what is worth a place on the front of several objectives."""
+        points = torch.cat([self._encoded(feasible), pending])
+        beliefs: list[Belief] = []
+        for belief in (self.belief, *self.further):
+            if len(pending):
+                belief = belief.fantasise(pending, _normals(FANTASIES, len(pending), generator).to(pending))
+            if (belief.noise + belief.known).max() > NOISY:
+                belief = belief.denoised(_normals(FANTASIES, len(belief.x), generator).to(belief.x))
+            beliefs.append(belief)
+        return hypervolume_improvement(beliefs, points, int(torch.randint(2**31, (), generator=generator)))
+
     def _incumbents(self) -> Tensor:
-        """Return the trials with the lowest means, ``k x D`` units, out of those with the lowest losses."""
+        """Return the trials with the lowest means, ``k x D`` units, out of those with the lowest losses.
+
+        With several objectives they are those of the front.
+        """
+        feasible = self.history.feasible
+        if self.further and feasible:
+            front = front_of((self.belief, *self.further), self._encoded(feasible)).tolist()
+            return self.encoding.units([self.history.tried[feasible[place]] for place in front])
         units = self._lowest(range(len(self.history.tried)))
         means = self.belief.mean(self.encoding.encode(units).to(self.belief.x))[:, 0].cpu()
         return units[means.argsort(stable=True)[:INCUMBENTS]]
+
+    def _encoded(self, places: Sequence[int]) -> Tensor:
+        """Return the columns of trials, by their places, on the belief's device."""
+        units = self.encoding.units([self.history.tried[place] for place in places])
+        return self.encoding.encode(units).to(self.belief.x)
 
     def _lowest(self, places: Sequence[int]) -> Tensor:
         """Return the feasible trials with the lowest losses, and then the others, of those in question: ``k x D``."""

@@ -54,14 +54,17 @@ class Scale:
             there: how badly a training diverged tells nothing about the best ones.
         low: The lowest loss.
         errors: The losses' own standard errors in the same unit, ``n``; 0 where none is known.
-        unit: How far the median lies above it; the quartiles' distance where these are equal, the whole range where
-            most losses are, and 0 where all are.
+        unit: How far the median lies above it, in sizes; the quartiles' distance where these are equal, the whole range
+            where most losses are, and 0 where all are.
+        size: The greatest size of a loss that did not diverge. In sizes nothing overflows: of losses of ±1.7e308 the
+            range is no number.
     """
 
     u: Tensor
     errors: Tensor
     low: float
     unit: float
+    size: float
 
     @classmethod
     def of(cls, losses: Tensor, errors: Tensor | None = None) -> Scale:
@@ -79,12 +82,13 @@ class Scale:
         if not unit > 1e-12:
             unit = scaled.max() - low
         if not unit > 1e-12:
-            return cls(none, none, float(losses.min()), 0.0)
+            return cls(none, none, float(losses.min()), 0.0, float(size))
         u = (scaled - low) / unit
         lower, upper = torch.quantile(u.log1p(), u.new_tensor([0.25, 0.75]))
         if upper > lower:
             u = u.clamp_max(torch.expm1(upper + FENCE * (upper - lower)))
-        return cls(u, none if errors is None else errors / size / unit, float(losses.min()), float(unit) * float(size))
+        known = none if errors is None else errors / size / unit
+        return cls(u, known, float(losses.min()), float(unit), float(size))
 
     def bent(self, log_bend: float, among: Tensor | None = None) -> Bent:
         """Return z, and what the fit needs of it, for one bend.
@@ -123,7 +127,7 @@ class Scale:
     def z(self, loss: float, bent: Bent, log_bend: float) -> float:
         """Return a loss as the Gaussian process would see it, also where it lies outside of those that were seen."""
         c = math.exp(log_bend)
-        u = (loss - self.low) / self.unit if self.unit else 0.0
+        u = (loss / self.size - self.low / self.size) / self.unit if self.unit else 0.0
         return (math.log1p(max(u / c, LOWEST)) - bent.centre) / bent.deviation
 
     def losses(self, bent: Bent, log_bend: float, mean: Tensor, std: Tensor) -> tuple[Tensor, Tensor]:
@@ -132,7 +136,8 @@ class Scale:
         if not self.unit:
             return torch.full_like(mean, self.low), torch.zeros_like(std)
         u, deviation = bent.unbent(log_bend, mean, std)
-        return (self.low + self.unit * u).clamp(-greatest, greatest), (self.unit * deviation).clamp_max(greatest)
+        means = (self.low / self.size + self.unit * u) * self.size
+        return means.clamp(-greatest, greatest), (self.unit * deviation * self.size).clamp_max(greatest)
 
 
 @dataclass(frozen=True)

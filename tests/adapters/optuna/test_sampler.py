@@ -22,7 +22,7 @@ from optuna.trial import FrozenTrial
 import hyperhook as hh
 import hyperhook_adapters.optuna
 from hyperhook import Params, StudyRecord, TrialState
-from hyperhook.errors import ObjectiveError, PluginError, SpaceError, UnknownPluginError
+from hyperhook.errors import PluginError, SpaceError, UnknownPluginError
 from hyperhook_adapters.optuna import HyperhookSampler
 from hyperhook_plugins.gp import GP
 from hyperhook_plugins.random_search import RandomSearch
@@ -340,10 +340,38 @@ def test_what_is_no_suggester_is_refused() -> None:
         HyperhookSampler("provenance")
 
 
-def test_several_objectives_are_refused() -> None:
-    study = optuna.create_study(directions=["minimize", "maximize"], sampler=HyperhookSampler("random"))
-    with pytest.raises(ObjectiveError, match="2 objectives, expected one"):
-        study.optimize(lambda trial: (trial.suggest_float("x", 0, 1), 0.0), n_trials=1)
+def test_a_suggester_sees_several_objectives_each_in_its_direction() -> None:
+    recorder = Recorder()
+    study = optuna.create_study(
+        directions=["minimize", "maximize", "minimize"], sampler=HyperhookSampler(recorder, seed=0)
+    )
+    add(study, {"x": 0.25}, values=[1.0, 2.0, 3.0])
+    add(study, {"x": 0.5}, state=optuna.trial.TrialState.FAIL)
+    add(study, {"x": 0.75}, state=optuna.trial.TrialState.PRUNED, intermediate_values={2: 9.0})
+    study.ask(X)
+    record = recorder.asked[-1]
+    assert record.objectives == (
+        hh.Minimize("value", reduce="last"),
+        hh.Maximize("value1", reduce="last"),
+        hh.Minimize("value2", reduce="last"),
+    )
+    assert [record.losses(trial) for trial in record.trials] == [(1.0, -2.0, 3.0), None, None]
+    assert [trial.state for trial in record.trials] == [TrialState.COMPLETE, TrialState.FAILED, TrialState.PRUNED]
+    assert record.trials[2].value == 9.0
+
+
+def test_the_front_of_several_objectives_is_wider_than_that_of_random_search() -> None:
+    def volume(sampler: optuna.samplers.BaseSampler) -> float:
+        study = optuna.create_study(directions=["minimize", "maximize"], sampler=sampler)
+        study.optimize(lambda trial: (quadratic(trial), -abs(trial.params["x"] + trial.params["y"])), n_trials=18)
+        left, covered = 8.0, 0.0
+        for trial in sorted(study.best_trials, key=lambda trial: -trial.values[0]):
+            loss, gain = trial.values[0], 8.0 + trial.values[1]
+            if loss < left and gain > 0:
+                covered, left = covered + (left - loss) * gain, loss
+        return covered
+
+    assert volume(HyperhookSampler(GP(device="cpu"), seed=0)) > volume(RandomSampler(seed=0))
 
 
 def test_a_sampler_travels_with_what_it_suggested_and_can_be_used_for_another_study() -> None:

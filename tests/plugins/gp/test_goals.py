@@ -12,7 +12,19 @@ from typing import get_args
 
 import pytest
 
-from hyperhook import Choice, Constraint, Float, Int, Minimize, Params, Space, StudyRecord, TrialRecord, TrialState
+from hyperhook import (
+    Choice,
+    Constraint,
+    Float,
+    Int,
+    Minimize,
+    Objective,
+    Params,
+    Space,
+    StudyRecord,
+    TrialRecord,
+    TrialState,
+)
 from hyperhook_plugins.gp import GP
 from hyperhook_plugins.gp.plugin import Acquisition
 from hyperhook_plugins.random_search import RandomSearch
@@ -123,6 +135,59 @@ def test_several_objectives_widen_the_front() -> None:
     two = gp().suggest(found, 2)
     assert two[0] != two[1]
     assert gp().suggest(found, 2) == two  # reproducible, draws included
+
+
+def test_four_objectives_give_two_legal_points_again_and_again() -> None:
+    rng = random.Random(0)
+    trials = tuple(
+        TrialRecord(
+            f"t{n}", n, "s", p, DONE, number(p, "a"),
+            metrics={"b": number(p, "w"), "c": -number(p, "a") * number(p, "n"), "d": float(p["c"] == "x")},
+        )
+        for n, p in enumerate(MIXED.sample(rng) for _ in range(14))
+    )  # fmt: skip
+    goals = tuple(map(Minimize, "bcd"))
+    study = StudyRecord("s", MIXED, Minimize("loss"), 0, trials, further=goals)
+    two = gp().suggest(study, 2)
+    assert two == gp().suggest(study, 2)
+    assert two[0] != two[1]
+    for params in two:
+        MIXED.validate(params)
+
+
+@pytest.mark.parametrize("further", [(), (Minimize("late"),)])
+def test_a_region_that_fails_is_left_alone(further: tuple[Objective, ...]) -> None:
+    study = StudyRecord("s", PLANE, Minimize("loss"), 0, further=further, constraints=(Constraint("ms", "<=", 1.0),))
+    for n in range(20):
+        (params,) = gp().suggest(study, 1)
+        a, b = number(params, "a"), number(params, "b")
+        failed = a < 0.5 and b < 0.5  # where the loss is lowest
+        trial = TrialRecord(
+            f"t{n}", n, "s", dict(params), TrialState.FAILED if failed else DONE, None if failed else a + b,
+            metrics={} if failed else {"ms": 0.5, "late": (a - 0.3) ** 2 - b},
+        )  # fmt: skip
+        study = replace(study, trials=(*study.trials, trial))
+    assert sum(trial.state is TrialState.FAILED for trial in study.trials[8:]) <= 4
+    assert min(trial.value for trial in study.trials if trial.value is not None) < (0.8 if further else 0.6)
+
+
+@pytest.mark.parametrize("further", [(), (Minimize("late"),)])
+def test_losses_near_the_greatest_number_there_is_overflow_nowhere(further: tuple[Objective, ...]) -> None:
+    huge = 1.7e308
+    rng = random.Random(0)
+    trials = tuple(
+        TrialRecord(f"t{n}", n, "s", PLANE.sample(rng), DONE, value, metrics={"late": -value, "ms": value})
+        for n, value in enumerate([huge, -huge] * 7)
+    )
+    bounds = (Constraint("ms", "<=", -1e308),)
+    study = StudyRecord("s", PLANE, Minimize("loss"), 0, trials, further=further, constraints=bounds)
+    for params in gp().suggest(study, 2):
+        PLANE.validate(params)
+    answers = gp().predict(study, [trial.params for trial in trials])
+    assert answers is not None
+    for trial, answer in zip(trials, answers, strict=True):
+        assert answer.mean == pytest.approx(trial.value, rel=0.2)
+        assert answer.std < 0.2 * huge
 
 
 def test_a_lucky_value_with_a_great_standard_error_is_not_followed() -> None:

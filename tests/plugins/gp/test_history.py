@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from hyperhook import Int, Maximize, Minimize, Objective, Space, StudyRecord, TrialRecord, TrialState
+from hyperhook import Constraint, Int, Maximize, Minimize, Objective, Space, StudyRecord, TrialRecord, TrialState
 from hyperhook_plugins.gp.history import history_of, key_of
 
 SPACE = Space({"n": Int(0, 99)})
@@ -31,6 +31,8 @@ def test_failed_and_diverged_trials_are_as_bad_as_the_worst() -> None:
         )
     )
     assert history.losses == (1.0, 4.0, 4.0, 4.0, 4.0, 4.0, 3.0, 4.0)
+    assert history.failed == history.infeasible == {1, 3, 4, 5}  # a trial that was stopped early did not fail
+    assert history.feasible == (0, 2, 6, 7)
     assert [params["n"] for params in history.tried] == list(range(8))
 
 
@@ -68,3 +70,28 @@ def test_without_an_objective_there_are_no_losses() -> None:
 def test_keys_tell_equal_values_of_different_types_apart() -> None:
     assert len({key_of({"a": value}) for value in (1, 1.0, True)}) == 3
     assert key_of({"a": 1, "b": 2}) == key_of({"b": 2, "a": 1})
+
+
+def test_what_failed_is_not_feasible_whatever_the_others_came_to() -> None:
+    trials = (
+        TrialRecord("t0", 0, "s", {"n": 0}, TrialState.COMPLETE, 1.0, metrics={"ms": 3.0}),
+        TrialRecord("t1", 1, "s", {"n": 1}, TrialState.FAILED, None),
+        TrialRecord("t2", 2, "s", {"n": 2}, TrialState.FAILED, None, metrics={"ms": 2.0}),
+        TrialRecord("t3", 3, "s", {"n": 3}, TrialState.COMPLETE, 2.0, metrics={"ms": 9.0}),
+    )
+    bounds = (Constraint("ms", "<=", 5.0), Constraint("never", "<=", 5.0))
+    history = history_of(StudyRecord("s", SPACE, Minimize("loss"), 0, trials, constraints=bounds[:1]))
+    assert history.violations == ((-2.0, None, -3.0, 4.0),)
+    assert (history.failed, history.infeasible, history.feasible) == ({1, 2}, {1, 2, 3}, (0,))
+    both = history_of(StudyRecord("s", SPACE, Minimize("loss"), 0, trials, constraints=bounds))
+    assert both.violations == history.violations  # of the other one nothing is known yet
+
+
+def test_a_trial_that_diverged_by_one_objective_failed_by_all() -> None:
+    trials = tuple(
+        TrialRecord(f"t{i}", i, "s", {"n": i}, TrialState.COMPLETE, float(i), metrics={"late": late})
+        for i, late in enumerate((5.0, math.nan, 7.0, math.inf))
+    )
+    history = history_of(StudyRecord("s", SPACE, Minimize("loss"), 0, trials, further=(Minimize("late"),)))
+    assert history.failed == {1, 3}
+    assert (history.losses, history.further) == ((0.0, 2.0, 2.0, 2.0), ((5.0, 7.0, 7.0, 7.0),))
