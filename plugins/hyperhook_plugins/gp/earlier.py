@@ -111,7 +111,7 @@ def _encoded(units: Tensor, encoding: Encoding) -> Tensor:
     x = torch.zeros(len(units), encoding.width, dtype=torch.float64)
     known = ~units.isnan()
     for i, (parameter, columns) in enumerate(zip(encoding.space.values(), encoding.columns, strict=True)):
-        if isinstance(parameter, Choice):
+        if isinstance(parameter, Choice) and columns.stop - columns.start > 1:
             option = (units[:, i].nan_to_num() * parameter.cardinality).long().clamp_max(parameter.cardinality - 1)
             hot = option[:, None] == torch.arange(columns.stop - columns.start)
             x[:, columns] = (hot & known[:, i : i + 1]) * math.sqrt(0.5)

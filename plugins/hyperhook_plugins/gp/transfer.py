@@ -99,7 +99,8 @@ class Source:
         """Return μ, ``b``, at ``b x C`` points, differentiable; 0 where nothing is expected."""
         if self.belief is None:
             return x.new_zeros(len(x))
-        return self.belief.mean(x[:, self.columns.to(x.device)])[:, 0]
+        known = x[:, self.columns.to(x.device)].to(self.belief.x.device)  # which may be another one than that of x
+        return self.belief.mean(known)[:, 0].to(x.device)
 
 
 def _believed(name: str, earlier: Earlier, device: torch.device) -> Belief | None:
