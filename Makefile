@@ -45,6 +45,7 @@ bench: $(READY)  ## the numbers in docs/benchmarks.md; of benchmarks/bo, only wh
 	$(BIN)/python benchmarks/bo/report.py $(QUICK) --budget 10
 	$(BIN)/python benchmarks/bo/speed.py --quick
 	$(BIN)/python benchmarks/bo/several.py --speed --objectives 4 --known 10 --repeats 3
+	$(BIN)/python benchmarks/bo/transfer.py --quick
 	OPENBLAS_NUM_THREADS=1 $(BIN)/python benchmarks/gp_priors.py
 
 clean:

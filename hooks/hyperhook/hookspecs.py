@@ -220,9 +220,26 @@ class TrialEvents:
 class Decisions:
     """Questions: the plugin named last is asked first, the first answer that is not None holds.
 
-    Where every plugin passes, the built-in answers: random search, never stop, this process, the best value. None
-    of them predicts, or knows which parameter matters.
+    Before the first of them every plugin may `prepare`. Where every plugin passes, the built-in answers: random search,
+    never stop, this process, the best value. None of them predicts, or knows which parameter matters.
     """
+
+    @hookspec
+    def prepare(self, study: StudyRecord, read_study: Callable[[str], StudyRecord]) -> None:
+        """Get ready for the questions about a study. Every implementation runs, and none answers.
+
+        This is the place to look up other studies, and to refuse what cannot be: no trial has begun yet.
+
+        Args:
+            study: The study, with the trials that it has so far.
+            read_study: Returns another study of the same home with all its trials, by its name; raises a `StudyError`
+                that lists the studies there are where there is none of that name.
+
+        Called: after the study was opened in the store, before `study_started`.
+        How often: once per process that works on the study, so again after a restart; not where a study is only read.
+        Where: in the training process, in the thread that runs the study.
+        If it raises: the error reaches the caller of ``ask`` or ``run``, and nothing begins.
+        """
 
     @hookspec(firstresult=True)
     def suggest(self, study: StudyRecord, count: int) -> Sequence[Params] | None:

@@ -40,9 +40,10 @@ class Session:
         return self._begun
 
     def begin(self) -> None:
-        """Announce the work, and mend what a dead process left."""
-        self._begun = True
+        """Mend what a dead process left, let the plugins prepare, and announce the work."""
         self.reap()
+        self._manager.decide.prepare(study=self._now(), read_study=self._workspace.store.study)
+        self._begun = True
         self._outlet.announce(StudyStarted.of(self._study))
         self._manager.events.study_started(study=self._now())
 

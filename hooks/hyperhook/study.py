@@ -454,8 +454,8 @@ class Study:
 
     def _begin(self) -> None:
         if not self._session.has_begun:
-            atexit.register(self._close_at_exit)
             self._session.begin()
+            atexit.register(self._close_at_exit)
 
     def _suggest(self, study: StudyRecord) -> Params:
         if not study.space:

@@ -50,7 +50,12 @@ def test_events_answer_nothing_and_are_past_facts(hook: str) -> None:
     assert not HOOKS[hook].hyperhook_spec["firstresult"]
 
 
-@pytest.mark.parametrize("hook", [name for name in vars(Decisions) if name in HOOKS])
+def test_every_plugin_prepares_and_none_answers() -> None:
+    assert inspect.signature(HOOKS["prepare"]).return_annotation == "None"
+    assert not HOOKS["prepare"].hyperhook_spec["firstresult"]
+
+
+@pytest.mark.parametrize("hook", [name for name in vars(Decisions) if name in HOOKS and name != "prepare"])
 def test_decisions_are_firstresult_and_may_pass(hook: str) -> None:
     assert HOOKS[hook].hyperhook_spec["firstresult"]
     assert str(inspect.signature(HOOKS[hook]).return_annotation).endswith("| None")

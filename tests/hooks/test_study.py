@@ -817,6 +817,42 @@ def test_progress_shows_each_trial_and_the_best(home: Path, capsys: pytest.Captu
     made.close()
 
 
+class Reader:
+    """Reads another study of the home before the first trial."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.read: list[hh.StudyRecord] = []
+
+    @hh.hookimpl
+    def prepare(self, read_study: Callable[[str], hh.StudyRecord]) -> None:
+        self.read.append(read_study(self.name))
+
+
+def test_every_plugin_prepares_before_the_first_trial_and_may_read_another_study(study: OpenStudy) -> None:
+    older = study("older").run(good, trials=2)
+    readers, recorder = [Reader("older"), Reader("older")], RecordingPlugin()
+    made = study("newer", plugins=[*readers, recorder])
+    assert [reader.read for reader in readers] == [[], []]  # a study that is only looked at prepares nothing
+    made.ask()
+    assert [reader.read for reader in readers] == [[older.record()]] * 2
+    made.ask()
+    assert [len(reader.read) for reader in readers] == [1, 1]
+    assert recorder.hooks()[0] == "study_started"
+
+
+def test_what_a_plugin_refuses_when_it_prepares_reaches_the_caller_and_nothing_begins(study: OpenStudy) -> None:
+    reader, recorder = Reader("odler"), RecordingPlugin()
+    made = study("newer", plugins=[reader, recorder])
+    for begin in (made.ask, lambda: made.run(good, trials=1)):
+        with pytest.raises(StudyError, match="there is no study 'odler' here; there are: newer"):
+            begin()
+    assert made.trials == ()
+    assert recorder.hooks() == []
+    study("odler")
+    assert made.run(good, trials=1).trials  # mended
+
+
 # One trial, many processes
 
 

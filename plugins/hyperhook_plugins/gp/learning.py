@@ -26,11 +26,11 @@ from torch import Tensor
 from hyperhook_plugins.gp.encoding import Encoding
 from hyperhook_plugins.gp.evidence import fit
 from hyperhook_plugins.gp.history import History
-from hyperhook_plugins.gp.model import LOUD, SILENT, Belief, Surrogate
+from hyperhook_plugins.gp.model import LOUD, SILENT, Belief, Surrogate, Trend
 from hyperhook_plugins.gp.subset import telling
 from hyperhook_plugins.gp.warping import Scale
 
-__all__ = ["NUMERICAL", "Learned", "are_same", "is_noisy", "learn", "own_settings"]
+__all__ = ["NUMERICAL", "Learned", "are_same", "is_noisy", "learn", "learn_from", "own_settings"]
 
 log = logging.getLogger("hyperhook")
 
@@ -86,6 +86,7 @@ def learn(
     values: Sequence[float] | None = None,
     *,
     straight: bool = False,
+    trend: Trend | None = None,
 ) -> Learned:
     """Fit a Gaussian process to what ended; where the fit fails, its hyperparameters stay at the prior's mode.
 
@@ -95,15 +96,42 @@ def learn(
         device: Where the linear algebra runs.
         values: What to learn of each trial, less being better; by default its loss.
         straight: Do not bend the losses (see `warping`).
+        trend: What to expect of the losses, where that explains them better than to expect nothing.
     """
-    x = encoding.encode(encoding.units(history.tried)).to(device)
-    losses = torch.tensor(history.losses if values is None else values, dtype=torch.float64).to(device)
-    seen = telling(x, losses, EXACT)
-    errors = torch.tensor(history.stderrs if values is None else (), dtype=torch.float64).to(device)
-    scale = Scale.of(losses[seen], errors[seen] if len(errors) else None)
-    surrogate = _fitted(x[seen], scale, encoding.dimension, straight)
-    y = scale.bent(surrogate.log_bend).z
-    return Learned(Belief(surrogate, x[seen], y[None], known=scale.variances), seen.tolist())
+    x = encoding.encode(encoding.units(history.tried))
+    losses = history.losses if values is None else values
+    stderrs = history.stderrs if values is None else ()
+    return learn_from(x.to(device), losses, stderrs, encoding.dimension, straight=straight, trend=trend)
+
+
+def learn_from(
+    x: Tensor,
+    losses: Sequence[float],
+    stderrs: Sequence[float],
+    dimension: int,
+    *,
+    straight: bool = False,
+    trend: Trend | None = None,
+) -> Learned:
+    """Fit a Gaussian process to losses at encoded points; see `learn`.
+
+    Args:
+        x: The points, ``n x C``.
+        losses: ``n``.
+        stderrs: Their standard errors, ``n``; empty where none is known.
+        dimension: How many parameters vary.
+        straight: Do not bend the losses.
+        trend: What to expect of the losses.
+    """
+    values, errors = (torch.tensor(each, dtype=torch.float64).to(x.device) for each in (losses, stderrs))
+    seen = telling(x, values, EXACT)
+    scale = Scale.of(values[seen], errors[seen] if len(errors) else None)
+    surrogate = _fitted(x[seen], scale, dimension, straight)
+    if trend is not None:
+        surrogate = _informed(surrogate, x[seen], dimension, straight, trend)
+    y = scale.bent(surrogate.log_bend).z / surrogate.amplitude
+    known = scale.variances / surrogate.amplitude**2
+    return Learned(Belief(surrogate, x[seen], y[None], known=known), seen.tolist())
 
 
 def is_noisy(learned: Learned, dimension: int) -> bool:
@@ -148,3 +176,15 @@ def _fitted(x: Tensor, scale: Scale, dimension: int, straight: bool) -> Surrogat
         log.warning("gp: the fit failed (%s: %s); the prior's hyperparameters are taken", type(error).__name__, error)
         log.debug("gp: traceback", exc_info=True)
         return Surrogate(x, scale, dimension, straight=straight)
+
+
+def _informed(surrogate: Surrogate, x: Tensor, dimension: int, straight: bool, trend: Trend) -> Surrogate:
+    """Return a surrogate that expects a trend; the one without where that explains the losses as well."""
+    try:
+        informed = fit(Surrogate(x, surrogate.scale, dimension, surrogate.expected, straight=straight, trend=trend))
+    except NUMERICAL as error:
+        log.warning("gp: the fit with a trend failed (%s: %s); none is taken", type(error).__name__, error)
+        return surrogate
+    gain = informed.log_likelihood - surrogate.log_likelihood
+    log.debug("gp: a trend of slope %.2f gains a log likelihood of %.2f", informed.slope, gain)
+    return informed if gain > 0 and informed.slope > 0 else surrogate

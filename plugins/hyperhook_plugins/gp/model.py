@@ -9,9 +9,13 @@ y       n        losses, bent and standardised (see `warping`), less being bette
 ℓ       C        length scales, one a column
 c                constant mean
 σ²               variance of the noise; the variance of the signal is 1, that of the standardised losses
+m(x)    b        the trend: what is expected of a loss before anything is observed (see `transfer`); often 0
+a, τ             slope of the trend; amplitude of what is left of the losses without it; 0 and 1 where there is none
 K       n x n    kernel matrix with the noise on its diagonal, K = L Lᵀ
-α       n x M    K⁻¹ (y − c), a column for each fantasy
+α       n x M    K⁻¹ (y − c − a m(x)/τ), a column for each fantasy
 ======  =======  ======================================================================================================
+
+Losses with a trend are z = τ (c + a m(x)/τ + g(x)) with a Gaussian process g of variance 1, so outputs are y = z/τ.
 
 All tensors are float64, on one device.
 
@@ -24,7 +28,8 @@ from __future__ import annotations
 
 import logging
 import math
-from typing import Any, NamedTuple, cast
+from collections.abc import Callable
+from typing import Any, NamedTuple, TypeAlias, cast
 
 import gpytorch
 import numpy as np
@@ -39,13 +44,17 @@ from torch.autograd.function import once_differentiable
 
 from hyperhook_plugins.gp.warping import BEND_BOUNDS, BEND_PRIOR, Scale
 
-__all__ = ["BOUNDS", "LOUD", "QUIET", "SILENT", "Belief", "Noise", "Surrogate", "cholesky", "covariance"]
+__all__ = ["BOUNDS", "LOUD", "QUIET", "SILENT", "Belief", "Noise", "Surrogate", "Trend", "cholesky", "covariance"]
+
+Trend: TypeAlias = Callable[[Tensor], Tensor]
+"""From ``b x C`` encoded points to ``b`` losses, in whatever unit, less being better; differentiable."""
 
 log = logging.getLogger("hyperhook")
 
 BOUNDS = {
     "lengthscale": (math.log(5e-2), math.log(1e3)),
     "noise": (math.log(1e-6), math.log(1.0)),
+    "amplitude": (math.log(0.1), math.log(2.0)),
 }
 """Where the fit stays, on logarithms, so that no step of a line search leaves what float64 can factor."""
 MODE, SPREAD = math.sqrt(2) - 3, 1.4
@@ -86,12 +95,16 @@ class Surrogate(gpytorch.models.ExactGP):  # type: ignore[misc]
         dimension: d.
         noise: What noise is expected.
         straight: Do not bend the losses.
+        trend: What is expected of the losses.
 
     Attributes:
         scale: The losses.
         expected: What noise is expected.
+        trend: What is expected of the losses; None for nothing.
         log_likelihood: log p(losses | hyperparameters), once they are fitted.
         log_bend: How the losses are bent: log c of `warping`.
+        slope: a.
+        amplitude: τ.
         priors: Those of a length scale and of the noise.
     """
 
@@ -101,7 +114,14 @@ class Surrogate(gpytorch.models.ExactGP):  # type: ignore[misc]
     train_inputs: tuple[Tensor, ...]
 
     def __init__(
-        self, x: Tensor, scale: Scale, dimension: int, noise: Noise = QUIET, *, straight: bool = False
+        self,
+        x: Tensor,
+        scale: Scale,
+        dimension: int,
+        noise: Noise = QUIET,
+        *,
+        straight: bool = False,
+        trend: Trend | None = None,
     ) -> None:
         log_scale: dict[str, Any] = {"transform": torch.exp, "inv_transform": torch.log}
         centre = MODE + SPREAD**2 + math.log(max(dimension, 1)) / 2
@@ -112,6 +132,7 @@ class Surrogate(gpytorch.models.ExactGP):  # type: ignore[misc]
         )
         self.straight, self.log_bend = straight, BEND_BOUNDS[1] if straight else BEND_PRIOR[0]
         self.scale, self.expected, self.log_likelihood = scale, noise, -math.inf
+        self.trend, self.slope, self.amplitude = trend, 0.0, 1.0
         self.priors = lengthscale, variance
         super().__init__(x, scale.bent(self.log_bend).z, likelihood)
         self.mean_module = ConstantMean()
@@ -127,20 +148,33 @@ class Surrogate(gpytorch.models.ExactGP):  # type: ignore[misc]
         """Return the prior at ``n x C`` inputs."""
         return gpytorch.distributions.MultivariateNormal(cast(Tensor, self.mean_module(x)), self.covar_module(x))
 
-    def learned(self, theta: np.ndarray[Any, np.dtype[np.float64]], constant: float, log_likelihood: float) -> None:
+    def learned(
+        self, theta: np.ndarray[Any, np.dtype[np.float64]], constant: float, slope: float, log_likelihood: float
+    ) -> None:
         """Take over hyperparameters.
 
         Args:
-            theta: log ℓ, log σ² and log c, ``C + 2``.
+            theta: log ℓ, log σ², log c and, with a trend, log τ: ``C + 2`` or ``C + 3``.
             constant: The mean.
+            slope: a.
             log_likelihood: log p(losses | θ).
         """
+        width = self.train_inputs[0].shape[-1]
         values = torch.from_numpy(np.exp(theta)).to(self.train_inputs[0])
-        self.covar_module.lengthscale = values[:-2]
-        self.likelihood.noise = values[-2]
+        self.covar_module.lengthscale = values[:width]
+        self.likelihood.noise = values[width]
         self.mean_module.constant.data.fill_(constant)
-        self.log_bend, self.log_likelihood = float(theta[-1]), log_likelihood
-        self.train_targets = self.scale.bent(self.log_bend).z
+        self.log_bend, self.log_likelihood = float(theta[width + 1]), log_likelihood
+        if self.trend is not None:
+            self.slope, self.amplitude = slope, math.exp(theta[width + 2])
+        self.train_targets = self.scale.bent(self.log_bend).z / self.amplitude
+
+    def expectation(self, x: Tensor) -> Tensor:
+        """Return the prior mean of the outputs at ``b x C`` points: ``b x 1``, or a scalar where it is the same."""
+        constant = cast(Tensor, self.mean_module.constant).detach()
+        if self.trend is None or not self.slope:
+            return constant
+        return constant + self.slope / self.amplitude * self.trend(x)[:, None]
 
 
 class _Covariance(torch.autograd.Function):
@@ -200,17 +234,17 @@ class Belief:
         self.scaled = x / self.scales
         kernel = covariance(self.scaled, self.scaled)
         self.factor = cholesky(kernel + torch.diag(self.noise + self.known))
-        self.weights = torch.cholesky_solve((y - self.constant).mT, self.factor)
+        self.weights = torch.cholesky_solve(y.mT - surrogate.expectation(x), self.factor)
         self.inverse = torch.linalg.solve_triangular(self.factor, torch.eye(len(x)).to(x), upper=False)
 
     def mean(self, x: Tensor) -> Tensor:
         """Return the mean, ``b x M``, at ``b x C`` points: `moments` without the variance, which takes far longer."""
-        return self.constant + covariance(x / self.scales, self.scaled) @ self.weights
+        return self.surrogate.expectation(x) + covariance(x / self.scales, self.scaled) @ self.weights
 
     def moments(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return mean ``b x M`` and variance ``b`` of the noiseless loss at ``b x C`` points."""
         row = covariance(x / self.scales, self.scaled)
-        mean = self.constant + row @ self.weights
+        mean = self.surrogate.expectation(x) + row @ self.weights
         variance = 1 - (row @ self.inverse.mT).square().sum(-1)
         return mean, variance.clamp_min(1e-12)
 

@@ -9,8 +9,9 @@ F                random features
 v       n        what the data adds to that draw
 ======  =======  ======================================================================================================
 
-f(x) = c + φ(x)ᵀw + k(x, X) v, with v = K⁻¹(y − c − φ(X)ᵀw − ε) and ε as noisy as the data: a draw from the prior,
-corrected by the data (Matheron's rule). Unlike joint draws at a grid of points it can be followed uphill by gradients.
+f(x) = μ(x) + φ(x)ᵀw + k(x, X) v, with v = K⁻¹(y − μ(X) − φ(X)ᵀw − ε), the prior mean μ and ε as noisy as the data: a
+draw from the prior, corrected by the data (Matheron's rule). Unlike joint draws at a grid of points it can be followed
+uphill by gradients.
 
 References:
     Wilson, Borovitskiy, Terenin, Mostowsky, Deisenroth: Efficiently Sampling Functions from Gaussian Process
@@ -59,12 +60,13 @@ def draw_path(belief: Belief, generator: Generator) -> Callable[[Tensor], Tensor
         return drawn
 
     noise = (belief.noise + belief.known).sqrt() * normal(len(belief.x))
-    residual = belief.y[0] - belief.constant - prior(belief.scaled) - noise
-    update = torch.cholesky_solve(residual[:, None], belief.factor)[:, 0]
+    drawn = (prior(belief.scaled) + noise)[:, None]
+    update = torch.cholesky_solve(belief.y.mT - belief.surrogate.expectation(belief.x) - drawn, belief.factor)
 
     def value(x: Tensor) -> Tensor:
         scaled = x / belief.scales
-        loss: Tensor = belief.constant + prior(scaled) + covariance(scaled, belief.scaled) @ update
-        return -loss
+        rest = prior(scaled)[:, None] + covariance(scaled, belief.scaled) @ update
+        loss: Tensor = belief.surrogate.expectation(x) + rest
+        return -loss[:, 0]
 
     return value

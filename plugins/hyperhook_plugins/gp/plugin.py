@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, ClassVar, Literal, TypeAlias, get_args
 
 from hyperhook import HyperhookError, Params, Prediction, StudyRecord, TrialRecord, hookimpl
@@ -12,6 +12,7 @@ from hyperhook import HyperhookError, Params, Prediction, StudyRecord, TrialReco
 if TYPE_CHECKING:
     from hyperhook_plugins.gp.diagnostics import Diagnostics
     from hyperhook_plugins.gp.insight import Insight
+    from hyperhook_plugins.gp.transfer import Source, Sources
 
 __all__ = ["GP", "Acquisition"]
 
@@ -35,6 +36,9 @@ class GP:
     learned, each by a Gaussian process of its own, and what is likely to break them is avoided. With several objectives
     the search widens the Pareto front. Standard errors of values count as noise that is known.
 
+    Earlier studies with the same parameters, or some of them, say where to begin and what to expect, as far as the
+    trials of this one bear them out.
+
     Priors of the space lead the search at first, and fade as trials come in (πBO, Hvarfner et al., ICLR 2022).
 
     It also predicts, says which parameters matter, and where the objective is noisy, which trial is best by what is
@@ -53,9 +57,13 @@ class GP:
             ``"thompson"``. With several objectives it is always the expected hypervolume improvement.
         per_second: Prefer trials that take less time, by the durations of those before them: what counts is the
             expected improvement per second.
+        warm_start: Earlier studies to learn from: names of studies in the same home, or records, as ``Study.record()``
+            returns them, from anywhere. They are taken as they are when the search begins. Of the first trials every
+            other one is one of their best.
 
     Raises:
-        ValueError: `startup` is below 1, there is no acquisition of that name, or it is none to divide by seconds.
+        ValueError: `startup` is below 1, there is no acquisition of that name, or it is none to divide by seconds, or
+            `warm_start` is no list of names and records.
 
     Example:
         >>> study = hh.Study("s", space={"lr": hh.Float(0.0, 1.0)}, plugins=[GP(startup=6)])  # doctest: +SKIP
@@ -71,6 +79,7 @@ class GP:
         seed: int | None = None,
         acquisition: Acquisition = "auto",
         per_second: bool = False,
+        warm_start: Sequence[str | StudyRecord] = (),
     ) -> None:
         if startup is not None and startup < 1:
             raise ValueError(f"GP: startup must be 1 or more, got {startup!r}")
@@ -80,14 +89,39 @@ class GP:
             raise ValueError(
                 f"GP: per_second needs an expected improvement, got acquisition={acquisition!r}; use 'auto'"
             )
+        if isinstance(warm_start, str) or not isinstance(warm_start, Sequence):
+            raise ValueError(f"GP: warm_start must be a list, got {warm_start!r}; write warm_start=['last-year']")
+        for one in warm_start:
+            if not isinstance(one, str | StudyRecord):
+                raise ValueError(f"GP: warm_start takes names of studies and StudyRecords, got {one!r}; write its name")
         self.startup = startup
+        self.warm_start = tuple(warm_start)
         self.acquisition: Acquisition = acquisition
         self.per_second = per_second
         self.device = device
         self.seed = seed
         self._known: tuple[Insight, ...] = ()
         self._exhausted: set[str] = set()
+        self._earlier: dict[str, tuple[StudyRecord, ...]] = {}
+        self._sources: Sources | None = None
         self._entropy = random.SystemRandom().getrandbits(31)
+
+    @hookimpl
+    def prepare(self, study: StudyRecord, read_study: Callable[[str], StudyRecord]) -> None:
+        """Read the earlier studies.
+
+        Raises:
+            HyperhookError: There is none of that name, or it is the study itself.
+        """
+        if study.name in self.warm_start:
+            raise HyperhookError(f"GP: warm_start names {study.name!r}, the study itself; name an earlier one")
+        try:
+            earlier = [read_study(one) if isinstance(one, str) else one for one in self.warm_start]
+        except HyperhookError as error:
+            raise type(error)(f"GP: warm_start: {error}") from None
+        self._earlier[study.name] = tuple(earlier)
+        if earlier and study.further:
+            log.warning("gp: study %s has several objectives: earlier studies only tell where to begin", study.name)
 
     @hookimpl
     def suggest(self, study: StudyRecord, count: int) -> Sequence[Params]:
@@ -105,9 +139,27 @@ class GP:
             seed=seed,
             acquisition=self.acquisition,
             per_second=self.per_second,
+            sources=self._sources_for(study),
         )
         self._say_if_exhausted(study, chosen)
         return chosen
+
+    def _sources_for(self, study: StudyRecord) -> Sequence[Source]:
+        """Return the earlier studies, learned from once."""
+        if not self.warm_start:
+            return ()
+        names = [one for one in self.warm_start if isinstance(one, str)]
+        if study.name not in self._earlier and names:
+            raise HyperhookError(
+                f"GP: warm_start names studies ({', '.join(names)}), which are found in the home of a hyperhook.Study, "
+                "and there is none here; give their records: warm_start=[hh.Study(name).record()]"
+            )
+        from hyperhook_plugins.gp.transfer import Sources
+
+        earlier = self._earlier.get(study.name) or tuple(one for one in self.warm_start if isinstance(one, StudyRecord))
+        if self._sources is None or not self._sources.are_those_of(earlier, study.space):
+            self._sources = Sources.of(earlier, study.space, self.device)
+        return self._sources.all
 
     def _say_if_exhausted(self, study: StudyRecord, chosen: Sequence[Params]) -> None:
         """Warn, once for each study, that nothing new is left to try."""
@@ -184,4 +236,4 @@ class GP:
         return known
 
     def __getstate__(self) -> dict[str, object]:
-        return {**vars(self), "_known": ()}  # quickly learned again, and of no use to a worker
+        return {**vars(self), "_known": (), "_sources": None}  # quickly learned again, and of no use to a worker

@@ -30,6 +30,7 @@ from hyperhook_plugins.gp.model import Belief
 from hyperhook_plugins.gp.paths import draw_path
 from hyperhook_plugins.gp.plugin import Acquisition
 from hyperhook_plugins.gp.prior import with_prior
+from hyperhook_plugins.gp.transfer import Blend, Source, blend, head_start
 
 __all__ = ["default_startup", "next_params"]
 
@@ -58,6 +59,7 @@ def next_params(
     seed: int,
     acquisition: Acquisition = "auto",
     per_second: bool = False,
+    sources: Sequence[Source] = (),
 ) -> list[Params]:
     """Choose the params of the next trials, each in view of those chosen before it.
 
@@ -69,6 +71,7 @@ def next_params(
         seed: Seed of the search; the same seed and trials give the same params.
         acquisition: What the next trial is chosen by; see `acquisition`.
         per_second: Divide what a trial is worth by how long it is likely to take.
+        sources: Earlier studies to learn from; see `transfer`.
 
     Raises:
         HyperhookError: The device is not there. Numerical failures are logged, and a space-filling point is returned.
@@ -83,6 +86,11 @@ def next_params(
         startup = default_startup(encoding.dimension) if startup is None else startup
         generator = Generator().manual_seed(draws)
         usable = bool(history.losses) and encoding.dimension > 0
+        trend = trend_of(history, encoding, place, sources) if usable else None
+        helpful = sources if len(history.losses) < 2 else () if trend is None else trend.sources
+        ahead = int(any(len(source.leading) for source in sources))  # the first trial is an earlier study's
+        if not helpful:
+            startup += ahead  # and if that misled, the others are those of a cold start
         mind: Mind | None = None
         chosen: list[Params] = []
         while len(chosen) < count:
@@ -90,7 +98,7 @@ def next_params(
             pending = [*history.pending, *chosen]
             if usable and len(history.tried) + len(pending) >= startup:
                 try:
-                    mind = mind or Mind.of(history, encoding, place, per_second)
+                    mind = mind or Mind.of(history, encoding, place, per_second, trend)
                     params = mind.best(acquisition, pending, seen, generator)
                 except NUMERICAL as error:
                     if isinstance(error, torch.OutOfMemoryError) and place.type != "cpu":
@@ -101,10 +109,23 @@ def next_params(
                     log.debug("gp: traceback", exc_info=True)
                     usable = False
             if params is None:
-                params = space_filling(encoding, index + len(chosen), sequence, seen)
+                place_in_line = index + len(chosen)
+                params = head_start(helpful, encoding, place_in_line, sequence, seen)
+                params = params or space_filling(encoding, max(place_in_line - ahead, 0), sequence, seen)
             chosen.append(params)
             seen.add(key_of(params))
     return chosen
+
+
+def trend_of(history: History, encoding: Encoding, device: torch.device, sources: Sequence[Source]) -> Blend | None:
+    """Return what earlier studies let one expect, by how well they rank the trials so far; None for nothing."""
+    if not sources:
+        return None
+    try:
+        return blend(sources, encoding.encode(encoding.units(history.tried)).to(device), history.losses)
+    except NUMERICAL as error:
+        log.warning("gp: %s: %s; earlier studies are left out", type(error).__name__, error)
+        return None
 
 
 def default_startup(dimension: int) -> int:
@@ -121,6 +142,7 @@ class Mind:
         encoding: How params become columns.
         belief: What is believed of the losses; batch 1.
         further: What is believed of the losses by each further objective, likewise.
+        leading: What the earlier studies that count found best, ``k x D`` units.
         feasibility: What is believed of the constraints, and of failures.
         cost: What is believed of the durations; None where they do not count.
     """
@@ -129,19 +151,31 @@ class Mind:
     encoding: Encoding
     belief: Belief
     further: tuple[Belief, ...]
+    leading: Tensor
     feasibility: Feasibility
     cost: Cost | None
 
     @classmethod
-    def of(cls, history: History, encoding: Encoding, device: torch.device, per_second: bool) -> Mind:
-        """Learn from a history that has a loss."""
+    def of(
+        cls,
+        history: History,
+        encoding: Encoding,
+        device: torch.device,
+        per_second: bool,
+        trend: Blend | None = None,
+    ) -> Mind:
+        """Learn from a history that has a loss; what to expect of it is heeded where there is one objective."""
         several = any(history.further)  # a front in logarithms would be crowded at its ends: nothing is bent
-        belief = learn(history, encoding, device, straight=several).belief
+        trend = None if several else trend
+        belief = learn(history, encoding, device, straight=several, trend=trend).belief
         further = tuple(
             learn(history, encoding, device, losses, straight=True).belief for losses in history.further if losses
         )
         cost = Cost.of(history, encoding, device) if per_second else None
-        return cls(history, encoding, belief, further, Feasibility.of(history, encoding, device), cost)
+        leading = torch.empty(0, len(encoding.space), dtype=torch.float64)
+        if trend is not None and belief.surrogate.trend is not None:
+            leading = torch.cat([source.leading[:INCUMBENTS] for source in trend.sources])
+        return cls(history, encoding, belief, further, leading, Feasibility.of(history, encoding, device), cost)
 
     def best(self, acquisition: Acquisition, pending: list[Params], seen: set[Key], generator: Generator) -> Params:
         """Return the params with the highest acquisition.
@@ -242,7 +276,9 @@ class Mind:
             return self.encoding.units([self.history.tried[feasible[place]] for place in front])
         units = self._lowest(range(len(self.history.tried)))
         means = self.belief.mean(self.encoding.encode(units).to(self.belief.x))[:, 0].cpu()
-        return units[means.argsort(stable=True)[:INCUMBENTS]]
+        lowest = units[means.argsort(stable=True)[:INCUMBENTS]]
+        told = torch.where(self.leading.isnan(), lowest[:1], self.leading)
+        return torch.cat([lowest, self.encoding.snap(told.clamp(0.0, 1.0))])
 
     def _encoded(self, places: Sequence[int]) -> Tensor:
         """Return the columns of trials, by their places, on the belief's device."""

@@ -34,6 +34,31 @@ def test_the_gradient_is_the_one_of_the_value() -> None:
         assert slope == pytest.approx((evidence(theta + step)[0] - evidence(theta - step)[0]) / 2e-6, rel=1e-5)
 
 
+@pytest.mark.parametrize("sign", [1, -1])
+def test_the_gradient_is_the_one_of_the_value_with_a_trend_too(sign: int) -> None:
+    x, scale = data(30, 3)
+    errors = torch.linspace(0.0, 0.5, 30, dtype=torch.float64)
+    told = Scale.of(scale.u, errors)
+    model = Surrogate(x, told, 3, trend=lambda points: sign * (points * torch.arange(1, 4)).sum(-1).sin())
+    evidence = Evidence(model, torch.arange(4, 28))
+    theta = np.array([0.1, -0.5, 0.3, -3.0, 0.5, -0.7])
+    for place, slope in enumerate(evidence(theta)[1]):
+        step = np.zeros(6)
+        step[place] = 1e-6
+        assert slope == pytest.approx((evidence(theta + step)[0] - evidence(theta - step)[0]) / 2e-6, rel=1e-5)
+    assert (evidence.slope > 0) == (sign == 1)
+
+
+def test_a_trend_that_is_right_leaves_little_to_explain() -> None:
+    x, scale = data(20, 3)
+    right = fit(Surrogate(x, scale, 3, trend=lambda points: 5 + 2 * (points * torch.arange(1, 4)).sum(-1).sin()))
+    wrong = fit(Surrogate(x, scale, 3, trend=lambda points: -(points * torch.arange(1, 4)).sum(-1).sin()))
+    assert right.slope > 0.3
+    assert right.amplitude < 0.5
+    assert right.log_likelihood > fit(Surrogate(x, scale, 3)).log_likelihood + 5
+    assert wrong.slope == 0
+
+
 def test_the_value_is_gpytorchs_with_the_bends_own_terms() -> None:
     model = fit(Surrogate(*data(25, 2), 2))
     evidence = Evidence(model, torch.arange(25))

@@ -53,6 +53,19 @@ def test_the_length_scales_have_the_dimension_scaled_prior(d: int) -> None:
     assert model.covar_module.lengthscale.tolist()[0] == pytest.approx([prior.mode.item()] * d)
 
 
+def test_where_nothing_is_observed_the_trend_is_expected() -> None:
+    x, scale = data(20, 3)
+    model = fit(Surrogate(x, scale, 3, trend=lambda points: (points * torch.arange(1, 4)).sum(-1).sin()))
+    belief = Belief(model, x, model.train_targets[None])
+    far = 1e6 + data(2, 3, seed=1)[0]
+    expected = belief.constant + model.slope / model.amplitude * (far * torch.arange(1, 4)).sum(-1).sin()
+    assert belief.mean(far)[:, 0].tolist() == pytest.approx(expected.tolist())
+    assert belief.moments(far)[1].tolist() == pytest.approx([1.0] * 2)
+    assert (belief.mean(x)[:, 0] - model.train_targets).abs().max() < 0.1
+    fantasies = belief.fantasise(far, torch.zeros(1, 2, dtype=torch.float64))
+    assert fantasies.mean(far)[:, 0].tolist() == pytest.approx(expected.tolist(), abs=1e-3)
+
+
 def test_the_belief_is_gpytorchs_posterior() -> None:
     x, scale = data(20, 3)
     model = fit(Surrogate(x, scale, 3))
