@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 
-from hyperhook import Int, Maximize, Minimize, Objective, Space, StudyRecord, TrialRecord, TrialState
+from hyperhook import CurvePoint, Int, Maximize, Minimize, Objective, Space, StudyRecord, TrialRecord, TrialState
 from hyperhook_plugins.gp.history import history_of, key_of
 
 SPACE = Space({"n": Int(0, 99)})
@@ -68,3 +69,31 @@ def test_without_an_objective_there_are_no_losses() -> None:
 def test_keys_tell_equal_values_of_different_types_apart() -> None:
     assert len({key_of({"a": value}) for value in (1, 1.0, True)}) == 3
     assert key_of({"a": 1, "b": 2}) == key_of({"b": 2, "a": 1})
+
+
+def curved(number: int, state: TrialState, losses: list[float]) -> TrialRecord:
+    """A trial that logged these losses, one an epoch, and ended with the least."""
+    curve = tuple(CurvePoint(loss, epoch, epoch, 100 * number + epoch) for epoch, loss in enumerate(losses))
+    return TrialRecord(f"t{number}", number, "s", {"x": number}, state, min(losses), curve=curve)
+
+
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+def test_a_trial_that_was_stopped_counts_with_what_it_would_have_come_to(sign: float) -> None:
+    whole = [curved(n, TrialState.COMPLETE, losses) for n, losses in enumerate([[9, 5, 1], [8, 5, 3], [7, 5, 2]])]
+    stopped = [curved(3, TrialState.PRUNED, [10.0]), curved(4, TrialState.PRUNED, [9.0, 8.0])]
+    late = [curved(5, TrialState.PRUNED, [6.0, 5.0, 4.0])]
+    trials = [*whole, *stopped, *late]
+    if sign < 0:
+        trials = [
+            replace(t, value=-(t.value or 0), curve=tuple(p._replace(value=-p.value) for p in t.curve)) for t in trials
+        ]
+    objective = Minimize("loss") if sign > 0 else Maximize("loss")
+
+    def losses(*chosen: TrialRecord) -> tuple[float, ...]:
+        return history_of(StudyRecord("s", Space({"x": Int(0, 9)}), objective, trials=chosen)).losses
+
+    assert losses(*trials) == (1, 3, 2, 10 - 5, 8 - 3, 4)  # medians of 8, 5, 5 and of 4, 2, 3
+    assert losses(*trials[:2], *trials[3:]) == (1, 3, 10, 8, 4)  # two complete trials tell nothing
+    assert losses(*(replace(t, curve=()) for t in trials)) == (1, 3, 2, 10, 8, 4)
+    diverged = replace(trials[0], curve=tuple(p._replace(value=math.nan) for p in trials[0].curve))
+    assert losses(diverged, *trials[1:]) == (1, 3, 2, 10, 8, 4)
