@@ -45,6 +45,7 @@ bench: $(READY)  ## the numbers in docs/benchmarks.md; of benchmarks/bo, only wh
 	$(BIN)/python benchmarks/bo/report.py $(QUICK) --budget 10
 	$(BIN)/python benchmarks/bo/speed.py --quick
 	OPENBLAS_NUM_THREADS=1 $(BIN)/python benchmarks/gp_priors.py
+	OPENBLAS_NUM_THREADS=1 $(BIN)/python benchmarks/pruning.py --quick
 
 clean:
 	rm -rf $(VENV) dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

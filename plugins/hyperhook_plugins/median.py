@@ -8,6 +8,7 @@ nothing is above it.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from typing import Literal, TypeAlias
 
 from hyperhook import StudyRecord, TrialRecord, TrialState, hookimpl
@@ -73,12 +74,8 @@ class Percentile:
 
     def _loss_after(self, study: StudyRecord, trial: TrialRecord, done: int) -> float | None:
         """Return the loss that a trial had after so many epochs (or steps); None where it had none yet."""
-        unit, stood = self.unit, None
-        for point in trial.curve:
-            if point.done(unit) > done:
-                break
-            stood = point
-        return None if stood is None else study.loss_at(stood)
+        behind = bisect_right(trial.curve, done, key=lambda point: point.done(self.unit))
+        return study.loss_at(trial.curve[behind - 1]) if behind else None
 
 
 class Median(Percentile):
