@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -37,7 +37,7 @@ class Known:
         """The trials, by number."""
         return tuple(sorted(self._trials.values(), key=lambda trial: trial.number))
 
-    def after(self, points: Iterable[Row[Any]], trials: Iterable[Row[Any]]) -> Known:
+    def after(self, points: Iterable[Sequence[Any]], trials: Iterable[Row[Any]]) -> Known:
         """Return what is known behind these rows.
 
         Args:
