@@ -47,6 +47,7 @@ bench: $(READY)  ## the numbers in docs/benchmarks.md; of benchmarks/bo, only wh
 	$(BIN)/python benchmarks/bo/several.py --speed --objectives 4 --known 10 --repeats 3
 	$(BIN)/python benchmarks/bo/transfer.py --quick
 	OPENBLAS_NUM_THREADS=1 $(BIN)/python benchmarks/gp_priors.py
+	OPENBLAS_NUM_THREADS=1 $(BIN)/python benchmarks/pruning.py --quick
 
 clean:
 	rm -rf $(VENV) dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections import Counter
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -38,7 +39,9 @@ def test_each_hook_has_an_example_that_registers(code: str) -> None:
 
 def test_the_plugin_guide_runs_from_top_to_bottom(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    names: dict[str, object] = {"__name__": "docs"}
+    module = ModuleType("docs")
+    monkeypatch.setitem(sys.modules, "docs", module)  # what is pickled is looked up there
+    names = vars(module)
     for code in blocks("docs/writing-a-plugin.md"):
         exec(code, names)
     (tracker,) = [found for found in classes(names) if issubclass(found, Tracker)]
@@ -50,6 +53,20 @@ def test_the_plugin_guide_runs_from_top_to_bottom(tmp_path: Path, monkeypatch: p
     for name in dir(suggesters):
         if name.startswith("test_") and name != "test_a_study_goes_on_by_its_name":
             getattr(suggesters(), name)()
+    pruners: Any = names["TestLastOfAll"]
+    pruners().test_another_process_with_the_same_store_agrees(tmp_path / "pruners")
+    for name in dir(pruners):
+        if name.startswith("test_") and not name.startswith("test_another_process"):
+            getattr(pruners(), name)()
+
+
+def test_the_page_on_pruning_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {"__name__": "docs"}
+    (code,) = blocks("docs/pruning.md")
+    exec(code, names)
+    assert 30 < names["epochs"] < 27 * 30 / 2
+    assert names["study"].best.value < 0.2
 
 
 def test_the_error_in_the_plugin_guide_is_the_one_that_is_raised() -> None:

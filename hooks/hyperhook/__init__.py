@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from hyperhook.constraint import Constraint
 from hyperhook.errors import HyperhookError
 from hyperhook.hookspecs import hookimpl
-from hyperhook.objective import Maximize, Minimize, Objective, Point
+from hyperhook.objective import CurvePoint, Maximize, Minimize, Objective, Point
 from hyperhook.parameters import Choice, Float, Int, Params, Scalar
 from hyperhook.priors import Beta, LogNormal, Normal
 from hyperhook.records import Artifact, Dataset, Prediction, StudyRecord, TrialRecord, TrialState
@@ -23,6 +23,7 @@ __all__ = [
     "Beta",
     "Choice",
     "Constraint",
+    "CurvePoint",
     "Dataset",
     "Float",
     "HyperhookError",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import shutil
 import threading
@@ -9,7 +10,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from hyperhook.curve import Curve
 from hyperhook.delivery import Projection, dispatch
+from hyperhook.errors import StoreError
 from hyperhook.events import Event
 from hyperhook.journal import Journal
 from hyperhook.manager import Manager
@@ -31,7 +34,7 @@ class Channel:
     Args:
         journal: The trial's journal.
         manager: The study's plugins.
-        snapshot: Reads the study, for the pruners.
+        report: Keeps where the trial stands and reads the study, for the pruners; None where none is to be asked.
         inline: The trackers that are driven in this process.
     """
 
@@ -39,12 +42,12 @@ class Channel:
         self,
         journal: Journal,
         manager: Manager,
-        snapshot: Callable[[], StudyRecord],
+        report: Callable[[Point | None], StudyRecord] | None,
         inline: tuple[Projection, ...] = (),
     ) -> None:
         self.journal = journal
         self._manager = manager
-        self._snapshot = snapshot
+        self._report_standing = report
         self._inline = inline
         self._failed = False
         self._turn = threading.RLock()
@@ -97,12 +100,24 @@ class Channel:
         for projection in self._inline:
             projection.deliver_or_report()
 
-    def should_stop(self, trial: TrialRecord, last: Point | None) -> bool:
-        """Ask the pruners; with several objectives none is asked: what is bad by one may be the best by another."""
-        if not self._manager.decides("should_stop"):
+    def should_stop(self, trial: TrialRecord, curve: Curve, *, expects: bool) -> bool:
+        """Ask the pruners, once the store holds where the trial stands; where it cannot, the trial goes on.
+
+        Raises:
+            ObjectiveError: The objective's metric is expected, and neither this trial nor another one ever logged it.
+        """
+        if self._report_standing is None or not self._manager.decides("should_stop"):
             return False
-        study = self._snapshot()
-        return not study.further and bool(self._manager.decide.should_stop(study=study, trial=trial, last=last))
+        try:
+            study = self._report_standing(curve.standing)
+        except StoreError as error:
+            log.error("no pruner is asked about trial %s, which goes on: %s", trial.name, error)
+            return False
+        if expects and not any(other.curve or other.value is not None for other in study.trials):
+            curve.require()
+        stored = next((other for other in study.trials if other.id == trial.id), trial)
+        trial = dataclasses.replace(trial, curve=stored.curve)
+        return bool(self._manager.decide.should_stop(study=study, trial=trial, last=curve.last))
 
     def close(self) -> None:
         """Let go of the journal and of the cursors."""
@@ -112,7 +127,7 @@ class Channel:
             projection.release()
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"journal": self.journal, "manager": self._manager, "snapshot": self._snapshot}
+        return {"journal": self.journal, "manager": self._manager, "report": self._report_standing}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__init__(**state)  # type: ignore[misc]

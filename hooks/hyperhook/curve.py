@@ -49,6 +49,18 @@ class Curve:
         """The point that the trial would end with now; None before there is one."""
         return self.best if self.objective and self.objective.reduce == "best" else self.last
 
+    @property
+    def standing(self) -> Point | None:
+        """What the trial is worth, at the step and epoch of the last point; None before the first.
+
+        Where the last point is not finite, that is what it is worth.
+        """
+        if self._last is None:
+            return None
+        value, step, epoch, _ = self._last
+        worth = self.so_far if math.isfinite(value) else None
+        return Point(value if worth is None else worth.value, step, epoch)
+
     def add(
         self,
         metrics: Mapping[str, float],
@@ -92,6 +104,15 @@ class Curve:
                 "expected a finite number: the training diverged"
             )
         return point
+
+    def require(self) -> None:
+        """Insist on the objective's metric, where metrics were logged.
+
+        Raises:
+            ObjectiveError: It is not among them.
+        """
+        if self.objective is not None and self.names and self._last is None:
+            raise self._never_logged(self.objective.metric, "in the objective")
 
     def point_of(self, value: float) -> Point:
         """Return a value that the training function gave, at the step it stood at: the point of the curve that has it.

@@ -267,14 +267,15 @@ class Decisions:
         """Tell whether a running trial should end early. The first answer holds.
 
         Args:
-            study: The study with all its trials.
-            trial: The running trial; its value, step and epoch are those that it would end with if it stopped now.
+            study: The study with all its trials and their curves.
+            trial: The running trial; its value, step and epoch are those that it would end with if it stopped now, and
+                its curve ends where it stands.
             last: The point of the objective that was logged last, so where the trial stands; None before its first.
 
         Returns:
-            True to stop it as PRUNED, False to go on; None passes the question on.
+            True to stop it as PRUNED; None passes the question on, False lets it go on whatever other pruners think.
 
-        Called: after the trial logged; the Lightning callback asks after each validation and each training epoch.
+        Called: once the store has where the trial stands; by the Lightning callback after each validation and epoch.
         How often: whenever ``Trial.should_stop`` is read, until it was True once; never with several objectives.
         Where: in the training process, in the thread that reads it; under DDP on rank zero only.
         If it raises: the error reaches the reader of ``should_stop``.

@@ -128,7 +128,8 @@ class LiveTrials:
 
     def _handle(self, trial: TrialRecord, journal: Journal) -> Trial:
         inline = self._outlet.open(trial.id)
-        channel = Channel(journal, self._manager, partial(self._workspace.store.study, self._study.name), inline)
+        report = None if self._study.further else partial(self._workspace.store.report, trial.id)
+        channel = Channel(journal, self._manager, report, inline)  # what is bad by one goal may be the best by another
         self._channels[trial.id] = channel
         return Trial(trial, channel, objective=self._study.objective, watched=self._study.watched)
 

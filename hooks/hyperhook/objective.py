@@ -8,14 +8,26 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal, SupportsFloat
+from typing import Literal, NamedTuple, SupportsFloat
 
 from hyperhook.errors import NotFiniteError, ObjectiveError
 
-__all__ = ["Direction", "Maximize", "Minimize", "Objective", "Point", "Reduce", "as_objectives", "as_value"]
+__all__ = [
+    "CurvePoint",
+    "Direction",
+    "Maximize",
+    "Minimize",
+    "Objective",
+    "Point",
+    "Reduce",
+    "Unit",
+    "as_objectives",
+    "as_value",
+]
 
 Direction = Literal["maximize", "minimize"]
 Reduce = Literal["best", "last"]
+Unit = Literal["epoch", "step"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +43,24 @@ class Point:
     epoch: int | None = None
     stderr: float | None = None
     metrics: Mapping[str, float] = field(default_factory=dict, hash=False)
+
+
+class CurvePoint(NamedTuple):
+    """Where a trial stood when pruners were asked about it, as the store keeps it.
+
+    `value` is what the trial would have ended with there: its best value so far, or with ``reduce="last"`` its last;
+    where the last was not finite, that. `epoch` is the trainer's, from 0; where it gave none, the number of points
+    before this one. `order` numbers the points of all trials as they came: less is earlier.
+    """
+
+    value: float
+    step: int
+    epoch: int
+    order: int
+
+    def done(self, unit: Unit = "epoch") -> int:
+        """Return how many epochs, or steps, the trial had behind it, from 1: that of its index counts as done."""
+        return (self.epoch if unit == "epoch" else self.step) + 1
 
 
 @dataclass(frozen=True, slots=True)

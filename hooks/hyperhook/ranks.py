@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import ClassVar
 
 from hyperhook.home import Lock
-from hyperhook.objective import Point
 from hyperhook.records import TrialRecord
 
 __all__ = ["Launch", "Silence"]
@@ -105,7 +104,7 @@ class Silence:
     def discard(self, place: str) -> None:
         """Delete no file."""
 
-    def should_stop(self, trial: TrialRecord, last: Point | None) -> bool:
+    def should_stop(self, trial: TrialRecord, curve: object, *, expects: bool) -> bool:
         """Go on."""
         return False
 

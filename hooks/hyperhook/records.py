@@ -11,7 +11,8 @@ from types import MappingProxyType
 from typing import Literal
 
 from hyperhook.constraint import Constraint
-from hyperhook.objective import Objective, Point
+from hyperhook.errors import ObjectiveError
+from hyperhook.objective import CurvePoint, Objective, Point
 from hyperhook.parameters import Params
 from hyperhook.pareto import front
 from hyperhook.space import Space
@@ -61,6 +62,8 @@ class TrialRecord:
         stderr: The standard error of `value`, in the same unit, from 0; None where nobody gave one.
         metrics: The values of the further objectives and of the constraints' metrics, where `value` was: logged at the
             same step, else logged last.
+        curve: Where it stood whenever pruners were asked about it, in that order; empty where there are none. The
+            trials of a `StudyRecord` have it, and the trial that `should_stop` is asked about.
     """
 
     id: str
@@ -76,6 +79,7 @@ class TrialRecord:
     finished_time: float | None = None
     stderr: float | None = None
     metrics: Mapping[str, float] = field(default_factory=dict)
+    curve: tuple[CurvePoint, ...] = field(default=(), repr=False)
 
     @property
     def name(self) -> str:
@@ -140,6 +144,16 @@ class StudyRecord:
         if trial.value is None or self.objective is None:
             return None
         return self.objective.loss(trial.value)
+
+    def loss_at(self, point: CurvePoint) -> float:
+        """Return the value of a curve's point so that less is better; one that is not finite is worse than all others.
+
+        Raises:
+            ObjectiveError: The study has no objective.
+        """
+        if self.objective is None:
+            raise ObjectiveError(f"study {self.name!r} has no objective, so that no value is better than another")
+        return self.objective.loss(point.value) if math.isfinite(point.value) else math.inf
 
     def losses(self, trial: TrialRecord) -> tuple[float, ...] | None:
         """Return a trial's values by all objectives so that less is better; None where it lacks one."""

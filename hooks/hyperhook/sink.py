@@ -6,8 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
+from hyperhook.curve import Curve
 from hyperhook.events import Event
-from hyperhook.objective import Point
 from hyperhook.records import TrialRecord
 
 __all__ = ["Sink"]
@@ -27,6 +27,6 @@ class Sink(Protocol):
         """Delete a file below the trial's folder of artifacts; None where there was none."""
         ...
 
-    def should_stop(self, trial: TrialRecord, last: Point | None) -> bool:
-        """Ask the pruners."""
+    def should_stop(self, trial: TrialRecord, curve: Curve, *, expects: bool) -> bool:
+        """Ask the pruners; where the objective's metric is expected to have been logged by now, insist on it."""
         ...

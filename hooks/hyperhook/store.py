@@ -6,6 +6,7 @@ SQLAlchemy is imported when a store is opened, so that ``import hyperhook`` stay
 from __future__ import annotations
 
 import json
+import math
 import os
 import sqlite3
 import time
@@ -18,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from hyperhook.constraint import Constraint
 from hyperhook.errors import ObjectiveError, StoreError, StudyError, StudyMismatchError
+from hyperhook.known import Known
 from hyperhook.objective import Objective, Point
 from hyperhook.parameters import Params
 from hyperhook.records import StudyRecord, TrialRecord, TrialState
@@ -50,6 +52,7 @@ class Store:
         self._path = path
         self._tables = define_tables()
         self._engine = _sqlite(path)
+        self._known: dict[str, Known] = {}
         with self._transaction() as connection:
             self._tables.meta.metadata.create_all(connection)
             found = connection.execute(self._tables.meta.select()).scalar()
@@ -158,19 +161,23 @@ class Store:
         return connection.execute(valued).first() is not None
 
     def study(self, name: str) -> StudyRecord:
-        """Return a study with all its trials.
+        """Return a study with all its trials and their curves; what this process has read before is not read again.
 
         Raises:
             StudyError: There is no study of that name.
         """
-        studies, trials = self._tables.studies, self._tables.trials
+        studies, trials, points = self._tables.studies, self._tables.trials, self._tables.points
+        known = self._known.get(name, Known(name))
         with self._transaction(write=False) as connection:
             row = connection.execute(studies.select().where(studies.c.name == name)).one_or_none()
             if row is None:
                 names = [n for (n,) in connection.execute(studies.select().with_only_columns(studies.c.name))]
                 raise StudyError(f"there is no study {name!r} here; there are: {', '.join(sorted(names)) or 'none'}")
-            rows = connection.execute(trials.select().where(trials.c.study == name).order_by(trials.c.number))
-            return replace(study_of(row), trials=tuple(map(trial_of, rows)))
+            grown = points.select().where(points.c.study == name, points.c.id > known.point).order_by(points.c.id)
+            is_new = trials.c.study == name if known.change is None else trials.c.changed > known.change
+            known = known.after(connection.execute(grown).all(), connection.execute(trials.select().where(is_new)))
+            self._known[name] = known
+            return replace(study_of(row), trials=known.trials)
 
     def study_names(self) -> list[str]:
         """Return the names of all studies, the oldest first."""
@@ -219,6 +226,33 @@ class Store:
                 )
             )
             return trial
+
+    def report(self, trial_id: str, point: Point | None) -> StudyRecord:
+        """Keep where a RUNNING trial stands, for the pruners; return its study as it stands then.
+
+        What is kept is never changed: a point at a step that the trial had reported before is passed over, and so is
+        one of a trial that ended, such as by another process. The ids of points grow in the order in which they come
+        to be seen, since writers take turns.
+
+        Args:
+            trial_id: The trial's id.
+            point: Where it stands; None before its first point.
+
+        Raises:
+            StoreError: There is no such trial.
+        """
+        trials, points = self._tables.trials, self._tables.points
+        with self._transaction(write=point is not None) as connection:
+            trial = connection.execute(trials.select().where(trials.c.id == trial_id)).one_or_none()
+            if trial is None:
+                raise StoreError(f"store {str(self._path)!r} has no trial {trial_id!r}; was its home replaced?")
+            if point is not None and trial.state == TrialState.RUNNING:
+                there = points.select().where(points.c.trial == trial_id, points.c.step == point.step)
+                if connection.execute(there).first() is None:
+                    value = None if math.isnan(point.value) else point.value
+                    made = {"value": value, "step": point.step, "epoch": point.epoch}
+                    connection.execute(points.insert().values(study=trial.study, trial=trial_id, **made))
+        return self.study(trial.study)
 
     def finish(self, trial_id: str, state: TrialState, point: Point | None, error: str | None) -> TrialRecord | None:
         """End a RUNNING trial, atomically.

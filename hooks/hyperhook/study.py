@@ -386,7 +386,9 @@ class Study:
         try:
             with self._ending(trial), running(trial):
                 result = train(trial)
-        except Exception:
+        except Exception as error:
+            if isinstance(error, ObjectiveError) and self._is_set_up_wrongly(error):
+                raise
             log.exception("trial %s failed; the study goes on", trial.record.name)
             return trial.record
         if trial.record.state.is_finished:
@@ -395,7 +397,7 @@ class Study:
             return self.tell(trial, result)
         except ObjectiveError as error:
             record = self.tell(trial, state=TrialState.FAILED, error=str(error))
-            if not isinstance(error, NotFiniteError) and all(other.value is None for other in self.trials):
+            if self._is_set_up_wrongly(error):
                 raise
             log.error("trial %s failed: %s", record.name, error)
             return record
@@ -468,6 +470,10 @@ class Study:
         except SpaceError as error:
             raise SpaceError(f"a suggester answered outside the space: {error}") from None
         return {name: plain(value) for name, value in answers[0].items()}
+
+    def _is_set_up_wrongly(self, error: ObjectiveError) -> bool:
+        """Tell whether a trial gave nothing to search with, and none before it did."""
+        return not isinstance(error, NotFiniteError) and all(other.value is None for other in self.trials)
 
     @contextmanager
     def _ending(self, trial: Trial) -> Iterator[None]:

@@ -19,8 +19,11 @@ if TYPE_CHECKING:
 
 __all__ = ["SCHEMA", "Tables", "define_tables", "migrate", "study_of", "study_values", "trial_of"]
 
-SCHEMA = 4
+SCHEMA = 5
 """The version of the tables; it grows with every column. An older store is brought up to it, a newer one is refused."""
+
+_CHANGE = "(SELECT coalesce(max(changed), 0) + 1 FROM trials)"
+"""Counts the changes of all trials, so that a reader needs to read those only that are behind its last reading."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,11 +33,12 @@ class Tables:
     meta: Table
     studies: Table
     trials: Table
+    points: Table
 
 
 def define_tables() -> Tables:
     """Return the tables as this version has them."""
-    from sqlalchemy import Column, Float, Index, Integer, MetaData, String, Table, Text, UniqueConstraint
+    from sqlalchemy import Column, Float, Index, Integer, MetaData, String, Table, Text, UniqueConstraint, text
 
     metadata = MetaData()
     meta = Table("meta", metadata, Column("schema_version", Integer, primary_key=True))
@@ -68,15 +72,30 @@ def define_tables() -> Tables:
         Column("launch", String(64)),
         Column("stderr", Float),
         Column("metrics", Text),
+        Column("changed", Integer, default=text(_CHANGE), onupdate=text(_CHANGE)),
         UniqueConstraint("study", "number"),
         Index("trials_by_state", "study", "state"),
         Index("trials_by_launch", "launch"),
+        Index("trials_by_change", "changed"),
     )
-    return Tables(meta, studies, trials)
+    points = Table(
+        "points",
+        metadata,
+        Column("id", Integer, primary_key=True),
+        Column("study", String(255), nullable=False),
+        Column("trial", String(64), nullable=False),
+        Column("value", Float),  # empty: NaN, which SQLite has no other way to keep
+        Column("step", Integer, nullable=False),
+        Column("epoch", Integer),
+        UniqueConstraint("trial", "step"),
+        Index("points_by_study", "study", "id"),
+        sqlite_autoincrement=True,
+    )
+    return Tables(meta, studies, trials, points)
 
 
 def migrate(connection: Connection, tables: Tables) -> None:
-    """Bring an older store up to `SCHEMA`: whatever came since is a column that may be empty."""
+    """Bring an older store, which has all tables already, up to `SCHEMA`: what came since are columns."""
     from sqlalchemy import inspect
 
     for table in (tables.studies, tables.trials):
@@ -85,6 +104,9 @@ def migrate(connection: Connection, tables: Tables) -> None:
             if column.name not in there:
                 kind = column.type.compile(connection.dialect)
                 connection.exec_driver_sql(f"ALTER TABLE {table.name} ADD COLUMN {column.name} {kind}")
+    trials = tables.trials
+    connection.execute(trials.update().where(trials.c.changed.is_(None)).values(changed=0))
+    next(index for index in trials.indexes if index.name == "trials_by_change").create(connection, checkfirst=True)
     connection.execute(tables.meta.update().values(schema_version=SCHEMA))
 
 

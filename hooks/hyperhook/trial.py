@@ -93,6 +93,7 @@ class Trial(ArtifactLog, DescriptionLog):
         self._known_datasets = {}
         self._next_step = 0
         self._stop_requested = False
+        self._asked_at: int | None = None
         self._recorded: dict[str, int] = {}
         self._waiting: deque[_Waiting] = deque()
         self._turn = threading.RLock()
@@ -285,12 +286,32 @@ class Trial(ArtifactLog, DescriptionLog):
 
     @property
     def should_stop(self) -> bool:
-        """Whether a pruner wants the trial to end now. Once True it stays True, and the trial ends as PRUNED."""
+        """Whether a pruner wants the trial to end now. Once True it stays True, and the trial ends as PRUNED.
+
+        Read it behind each validation, when the objective's metric was logged: pruners judge by it.
+
+        Raises:
+            ObjectiveError: This was read twice, with metrics logged before each, and the objective's was never among
+                them, in this trial or another one: a pruner would never prune.
+        """
+        expects = self._asked_at is not None and self._asked_at != self.last_step
+        self._asked_at = self.last_step
+        return self.ask_pruners(expects=expects)
+
+    def ask_pruners(self, *, expects: bool) -> bool:
+        """Return what `should_stop` does: for adapters, who know when their trainer has validated.
+
+        Args:
+            expects: Whether the objective's metric should have been logged by now.
+
+        Raises:
+            ObjectiveError: It should, there are pruners, and neither this trial nor another one ever logged it.
+        """
         if self._emits and not self._stop_requested and not self._record.state.is_finished:
             self.flush()
-            last = self.curve.last
-            self._stop_requested = self._sink.should_stop(self._so_far(), last)
+            self._stop_requested = self._sink.should_stop(self._so_far(), self.curve, expects=expects)
             if self._stop_requested:
+                last = self.curve.last
                 self._sink.emit(self._record, StopRequested(time=time.time(), step=last.step if last else None))
         return self._stop_requested
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import errno
+import math
 import pickle
-from functools import partial
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
@@ -12,7 +13,9 @@ import pytest
 
 import hyperhook as hh
 from hyperhook.channel import Channel
+from hyperhook.curve import Curve
 from hyperhook.delivery import Delivery, Projection
+from hyperhook.errors import ObjectiveError, StoreError
 from hyperhook.events import Event, MetricsLogged, TrialFinished, TrialStarted
 from hyperhook.home import Home
 from hyperhook.journal import Journal, read
@@ -23,7 +26,7 @@ from hyperhook.workspace import JOURNAL
 
 TRIAL = hh.TrialRecord("a", 0, "s", {"x": 0.5})
 ENDED = hh.TrialRecord("a", 0, "s", {"x": 0.5}, TrialState.COMPLETE)
-STUDY = StudyRecord("s", hh.Space({}))
+STUDY = StudyRecord("s", hh.Space({}), hh.Minimize("loss"), trials=(TRIAL,))
 POINT = MetricsLogged(time=1.0, metrics={"loss": 0.5}, step=3)
 
 
@@ -50,7 +53,7 @@ def inline(box: Home, tracker: hh.Tracker) -> Projection:
     return made
 
 
-def unread() -> StudyRecord:
+def unread(point: hh.Point | None) -> StudyRecord:
     raise AssertionError("nobody asked for the study")
 
 
@@ -110,10 +113,52 @@ def test_a_study_is_read_only_where_somebody_may_decide(journal: Journal) -> Non
             asked.append((study, trial, last))
 
     asked: list[object] = []
-    last = hh.Point(0.5, 3)
-    assert Channel(journal, Manager([RecordingPlugin()]), unread).should_stop(TRIAL, last) is False
-    assert Channel(journal, Manager([Passes()]), lambda: STUDY).should_stop(TRIAL, last) is False
-    assert asked == [(STUDY, TRIAL, last)]
+    curve = Curve(STUDY.objective)
+    curve.add({"loss": 0.5}, 3, None)
+    assert Channel(journal, Manager([RecordingPlugin()]), unread).should_stop(TRIAL, curve, expects=True) is False
+    assert Channel(journal, Manager([Passes()]), None).should_stop(TRIAL, curve, expects=True) is False
+    assert Channel(journal, Manager([Passes()]), lambda _: STUDY).should_stop(TRIAL, curve, expects=True) is False
+    assert asked == [(STUDY, TRIAL, hh.Point(0.5, 3))]
+
+
+class Stops:
+    @hh.hookimpl
+    def should_stop(self) -> bool:
+        return True
+
+
+def test_a_metric_that_is_missing_is_an_error_where_it_is_expected(journal: Journal) -> None:
+    channel, curve = Channel(journal, Manager([Stops()]), lambda _: STUDY), Curve(STUDY.objective)
+    assert channel.should_stop(TRIAL, curve, expects=True)  # nothing was logged at all
+    curve.add({"val_loss": 0.5, "acc": 1.0}, 3, None)
+    assert channel.should_stop(TRIAL, curve, expects=False)
+    with pytest.raises(
+        ObjectiveError, match="metric 'loss' was never logged; logged so far: acc, val_loss; log it, or"
+    ):
+        channel.should_stop(TRIAL, curve, expects=True)
+    assert not Channel(journal, Manager([]), lambda _: STUDY).should_stop(TRIAL, curve, expects=True)
+
+
+@pytest.mark.parametrize("other", [{"value": 0.5}, {"curve": (hh.CurvePoint(math.nan, 1, 1, 1),)}])
+def test_a_metric_that_another_trial_logged_may_come_late(journal: Journal, other: dict[str, object]) -> None:
+    study = replace(STUDY, trials=(TRIAL, hh.TrialRecord("b", 1, "s", **other)))  # type: ignore[arg-type]
+    curve = Curve(STUDY.objective)
+    curve.add({"acc": 1.0}, 3, None)
+    assert Channel(journal, Manager([Stops()]), lambda _: study).should_stop(TRIAL, curve, expects=True)
+
+
+def test_a_store_that_cannot_be_used_costs_the_answer_not_the_training(
+    journal: Journal, caplog: pytest.LogCaptureFixture
+) -> None:
+    def full(point: hh.Point | None) -> StudyRecord:
+        raise StoreError("store 'x' cannot be used: database or disk is full")
+
+    channel = Channel(journal, Manager([Stops()]), full)
+    assert not channel.should_stop(TRIAL, Curve(STUDY.objective), expects=True)
+    (record,) = caplog.records
+    assert record.message == (
+        "no pruner is asked about trial s-0, which goes on: store 'x' cannot be used: database or disk is full"
+    )
 
 
 def test_trackers_in_this_process_are_brought_up_to_each_event(
@@ -161,9 +206,7 @@ def test_a_copy_appends_to_the_same_journal_and_leaves_trackers_behind(
     box: Home, journal: Journal, mirrors: ModuleType, tmp_path: Path
 ) -> None:
     out = tmp_path / "out"
-    channel = Channel(
-        journal, Manager([]), partial(StudyRecord, "s", hh.Space({})), (inline(box, mirrors.Mirror(out)),)
-    )
+    channel = Channel(journal, Manager([]), unread, (inline(box, mirrors.Mirror(out)),))
     channel.emit(TRIAL, TrialStarted.of(TRIAL))
     copy: Channel = pickle.loads(pickle.dumps(channel))
     copy.emit(TRIAL, POINT)

@@ -165,3 +165,44 @@ def test_what_was_neither_logged_nor_returned_is_named() -> None:
     made.add({"ms": math.nan}, 0, None)
     with pytest.raises(NotFiniteError, match=r"metric 'ms' was no finite number where .* \(step 0\); expected one"):
         made.check(made.reduced())
+
+
+@pytest.mark.parametrize(
+    ("reduce", "values", "expected"),
+    [
+        ("best", [], None),
+        ("best", [3.0, 1.0, 2.0], 1.0),
+        ("last", [3.0, 1.0, 2.0], 2.0),
+        ("best", [1.0, math.inf], math.inf),
+        ("best", [1.0, math.inf, 3.0], 1.0),
+        ("best", [-math.inf], -math.inf),
+        ("last", [1.0, -math.inf], -math.inf),
+    ],
+)
+def test_where_a_trial_stands(reduce: str, values: list[float], expected: float | None) -> None:
+    curve = Curve(hh.Minimize("loss", reduce=reduce))  # type: ignore[arg-type]
+    for step, value in enumerate(values):
+        curve.add({"loss": value, "acc": 0.5}, 10 * step, step)
+    curve.add({"acc": 0.5}, 100, 9)
+    last = len(values) - 1
+    assert curve.standing == (None if expected is None else hh.Point(expected, 10 * last, last))
+
+
+def test_a_trial_that_diverged_stands_at_nan() -> None:
+    curve = Curve(hh.Maximize("acc"))
+    for step, value in enumerate([0.5, math.nan]):
+        curve.add({"acc": value}, step, None)
+    assert curve.standing is not None
+    assert math.isnan(curve.standing.value)
+    assert curve.standing.step == 1
+
+
+def test_the_metric_is_insisted_on_where_others_were_logged() -> None:
+    curve = Curve(hh.Minimize("loss"))
+    curve.require()
+    curve.add({"acc": 0.5}, 0, 0)
+    with pytest.raises(ObjectiveError, match="metric 'loss' was never logged; logged so far: acc; log it, or name"):
+        curve.require()
+    curve.add({"loss": math.nan}, 1, 0)
+    curve.require()
+    Curve(None, names={"acc": None}).require()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import multiprocessing
 import os
 import pickle
@@ -11,6 +12,7 @@ import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
@@ -346,6 +348,84 @@ def test_a_trial_pruned_before_it_had_a_value_has_none(study: OpenStudy) -> None
     made.run(lambda trial: trial.should_stop and None, trials=1)
     (trial,) = made.trials
     assert (trial.state, trial.value, trial.error) == (TrialState.PRUNED, None, None)
+
+
+def test_pruners_see_the_curves_of_all_trials_and_the_trial_its_own(study: OpenStudy) -> None:
+    class Looks:
+        seen: ClassVar[list[list[list[float]]]] = []
+
+        @hh.hookimpl
+        def should_stop(self, study: hh.StudyRecord, trial: hh.TrialRecord) -> None:
+            assert trial.curve == study.trials[trial.number].curve
+            self.seen.append([[point.value for point in other.curve] for other in study.trials])
+
+    made = study(plugins=[Looks()])
+    first, second = made.ask(), made.ask()
+    for trial, values in ((first, [3.0, 1.0, 2.0]), (second, [math.nan, 5.0])):
+        for value in values:
+            trial.log({"loss": value})
+            assert not trial.should_stop
+            assert not trial.should_stop  # no new point
+    whole = [3.0, 1.0, 1.0]
+    expected = [[[3.0], []], [[3.0, 1.0], []], [whole, []], [whole, [math.nan]], [whole, [math.nan, 5.0]]]
+    assert repr(Looks.seen[::2]) == repr(expected)
+    assert repr(Looks.seen[1::2]) == repr(Looks.seen[::2])
+
+
+def test_without_a_pruner_no_curve_is_kept(study: OpenStudy) -> None:
+    made = study()
+    trial = made.ask()
+    trial.log({"loss": 1.0})
+    assert not trial.should_stop
+    assert made.trials[0].curve == ()
+
+
+def test_a_metric_that_is_missing_ends_the_search_when_it_is_asked_about_twice(study: OpenStudy) -> None:
+    made, epochs = study(objective=hh.Minimize("val_los"), plugins=[Pruner()]), []
+
+    def train(trial: hh.Trial) -> None:
+        for epoch in range(9):
+            epochs.append(epoch)
+            trial.log({"loss": 1.0, "val_loss": 1.0}, epoch=epoch)
+            assert not trial.should_stop
+
+    with pytest.raises(
+        ObjectiveError, match="metric 'val_los' was never logged; logged so far: loss, val_loss; log it"
+    ):
+        made.run(train, trials=3)
+    assert epochs == [0, 1]
+    (trial,) = made.trials
+    assert trial.state is TrialState.FAILED
+    assert (trial.error or "").startswith("ObjectiveError: metric 'val_los' was never logged")
+
+
+def test_a_metric_that_other_trials_had_fails_one_trial_at_its_end_only(study: OpenStudy) -> None:
+    made = study(plugins=[Pruner()])
+
+    def train(trial: hh.Trial) -> None:
+        for _ in range(3):
+            trial.log({"other" if trial.number == 1 else "loss": 1.0})
+            assert not trial.should_stop
+
+    made.run(train, trials=3)
+    assert [trial.state for trial in made.trials] == ["COMPLETE", "FAILED", "COMPLETE"]
+
+
+def test_a_resumed_trial_does_not_double_its_curve(study: OpenStudy) -> None:
+    made = study(plugins=[Pruner()])
+    with made.trial() as trial:
+        for epoch in range(3):
+            trial.log({"loss": 1.0}, step=10 * epoch + 5, epoch=epoch)
+            assert not trial.should_stop
+    before = made.trials[0].curve
+    again = study(plugins=[Pruner()]).resume(0)
+    assert not again.should_stop
+    for epoch in range(5):
+        again.log({"loss": 0.5}, step=10 * epoch + 5, epoch=epoch)
+        assert not again.should_stop
+    curve = made.trials[0].curve
+    assert curve[:3] == before
+    assert [(point.step, point.value) for point in curve] == [(5, 1.0), (15, 1.0), (25, 1.0), (35, 0.5), (45, 0.5)]
 
 
 def test_a_pruner_that_raises_fails_the_trial(study: OpenStudy) -> None:

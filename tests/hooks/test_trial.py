@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 import hyperhook as hh
+from hyperhook.curve import Curve
 from hyperhook.errors import ArtifactError, MetricError, TrialStateError
 from hyperhook.events import ArtifactLogged, Event, MetricsLogged, ParamsLogged, StopRequested, decode, encode
 from hyperhook.ranks import Silence
@@ -30,6 +31,7 @@ class Sink:
     events: list[Event] = field(default_factory=list)
     places: list[str] = field(default_factory=list)
     asked: list[tuple[hh.TrialRecord, hh.Point | None]] = field(default_factory=list)
+    expects: list[bool] = field(default_factory=list)
 
     def emit(self, trial: hh.TrialRecord, event: Event) -> None:
         assert decode(encode(event)) == event
@@ -42,8 +44,9 @@ class Sink:
     def discard(self, place: str) -> Path | None:
         return Path("/kept") / place if place in self.places else None
 
-    def should_stop(self, trial: hh.TrialRecord, last: hh.Point | None) -> bool:
-        self.asked.append((trial, last))
+    def should_stop(self, trial: hh.TrialRecord, curve: Curve, *, expects: bool) -> bool:
+        self.asked.append((trial, curve.last))
+        self.expects.append(expects)
         return self.stop
 
 
@@ -281,6 +284,24 @@ def test_without_an_objective_a_standard_error_names_its_metric(sink: Sink) -> N
         trial.log({"acc": 0.5}, stderr=0.1)
     trial.log({"acc": 0.5}, stderr={"acc": 0.1})
     assert [event.stderr for event in sink.events if isinstance(event, MetricsLogged)] == [{"acc": 0.1}]
+
+
+def test_the_metric_is_expected_at_the_second_question_behind_metrics(trial: Trial, sink: Sink) -> None:
+    assert not trial.should_stop
+    assert not trial.should_stop  # nothing was logged
+    trial.log({"loss": 0.5}, step=1)
+    assert not trial.should_stop
+    assert not trial.should_stop  # nothing new
+    trial.log({"loss": 0.5}, step=2)
+    assert not trial.should_stop
+    assert sink.expects == [False, False, False, False, True]
+
+
+def test_adapters_say_by_themselves_whether_it_is(trial: Trial, sink: Sink) -> None:
+    for expects in (False, True, False):
+        trial.log({"loss": 0.5})
+        assert not trial.ask_pruners(expects=expects)
+    assert sink.expects == [False, True, False]
 
 
 def test_once_told_to_stop_a_trial_asks_no_more(trial: Trial, sink: Sink) -> None:

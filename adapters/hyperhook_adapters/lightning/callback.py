@@ -98,6 +98,7 @@ class HyperhookCallback:
         self._checkpoint_names: dict[Path, str] = {}
         self._signature: str | None = None
         self._awaits_validation_data = False
+        self._has_validated = self._expects_metric = False
         self._reported: set[tuple[object, ...]] = set()
         self.state_key = self._legacy_state_key = f"HyperhookCallback-{id(self):x}"  # nothing is stored under it
         if trial is not None:
@@ -165,6 +166,7 @@ class HyperhookCallback:
         self._step, self._epoch = max(trainer.global_step - 1, 0), trainer.current_epoch
         others = [callback for callback in trainer.callbacks if not isinstance(callback, HyperhookCallback)]
         self._always_late, self._late = may_log_late(pl_module, others), True
+        self._has_validated = self._expects_metric = False
         self._log_datasets(trainer)
         self._read_signature(pl_module)
 
@@ -199,7 +201,8 @@ class HyperhookCallback:
         """Log what validation published, and ask whether to stop."""
         self._drain_safely(trainer, evaluating=True)
         self._late = True
-        if trainer.state.fn == "fit":
+        if trainer.state.fn == "fit" and not trainer.sanity_checking:
+            self._has_validated = True
             self._stop_if_asked(trainer)
 
     on_test_start = on_validation_start
@@ -215,6 +218,7 @@ class HyperhookCallback:
         self._drain_safely(trainer)
         self._late = True
         self._stop_if_asked(trainer)
+        self._expects_metric |= self._has_validated or not trainer.enable_validation
 
     @_harmless
     def on_save_checkpoint(self, trainer: Any, pl_module: Any, checkpoint: dict[str, Any]) -> None:
@@ -367,12 +371,20 @@ class HyperhookCallback:
         return self._checkpoint_names.setdefault(path, f"{path.parent.name}/{path.name}" if taken else path.name)
 
     def _stop_if_asked(self, trainer: Any) -> None:
-        """Let rank zero decide, and all ranks stop together."""
-        if trainer.sanity_checking:
-            return
-        stop = self._trial is not None and self._trial.should_stop
+        """Let rank zero decide, and all ranks stop together, also where it raises.
+
+        The objective's metric is expected behind the first epoch with a validation: what a module logs as that epoch
+        ends is not published before the next one.
+        """
+        failure: Exception | None = None
+        try:
+            stop = self._trial is not None and self._trial.ask_pruners(expects=self._expects_metric)
+        except Exception as error:
+            stop, failure = True, error
         if trainer.world_size > 1:
             stop = trainer.strategy.reduce_boolean_decision(stop, all=False)
+        if failure is not None:
+            raise failure
         if stop:
             trainer.should_stop = True
 

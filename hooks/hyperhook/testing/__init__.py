@@ -1,4 +1,4 @@
-"""For authors of plugins: a plugin that records what it hears, and the suites that trackers and suggesters pass."""
+"""For authors of plugins: one that records what it hears, and the suites that trackers, suggesters, pruners pass."""
 
 from __future__ import annotations
 
@@ -8,13 +8,26 @@ from hyperhook.testing.recording import Call, RecordingPlugin
 from hyperhook.testing.tracker_contract import RecordedPoint, RecordedRun, TrackerContract
 
 if TYPE_CHECKING:
+    from hyperhook.testing.pruner_contract import PrunerContract
     from hyperhook.testing.suggester_contract import SuggesterContract
 
-__all__ = ["Call", "RecordedPoint", "RecordedRun", "RecordingPlugin", "SuggesterContract", "TrackerContract"]
+__all__ = [
+    "Call",
+    "PrunerContract",
+    "RecordedPoint",
+    "RecordedRun",
+    "RecordingPlugin",
+    "SuggesterContract",
+    "TrackerContract",
+]
 
 
 def __getattr__(name: str) -> object:
-    """Import `SuggesterContract`, and with it hypothesis, when it is first asked for: the others do without."""
+    """Import what needs hypothesis when it is first asked for: the others do without."""
+    if name == "PrunerContract":
+        from hyperhook.testing.pruner_contract import PrunerContract
+
+        return PrunerContract
     if name == "SuggesterContract":
         from hyperhook.testing.suggester_contract import SuggesterContract
 

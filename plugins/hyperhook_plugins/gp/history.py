@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from hyperhook import Params, Scalar, StudyRecord, TrialState
+from hyperhook import Params, Scalar, StudyRecord, TrialRecord, TrialState
 
 __all__ = ["History", "Key", "history_of", "key_of"]
+
+_ENOUGH = 3
+"""How many complete trials must have stood at an epoch to tell how much is still to come from there on."""
 
 Key: TypeAlias = frozenset[tuple[str, type, Scalar]]
 
@@ -62,10 +66,12 @@ def history_of(study: StudyRecord) -> History:
 
     A trial that failed, or whose loss is not finite, counts as one as bad as the worst: its neighbourhood is known to
     be bad, and how bad is not known. It is not feasible, whatever its metrics. A trial that was stopped early counts
-    with the loss it had, or as the worst if it had none. One that was killed tells nothing: it may well be tried again.
+    with the loss that it would have come to: what it had, less the median of what complete trials improved by from that
+    epoch on, where three curves tell it; as the worst if it had none. One that was killed tells nothing: it may well be
+    tried again.
     """
     ended = [t for t in study.trials if t.state.ended_by_itself]
-    judged = [study.losses(t) for t in ended]
+    judged = _judged(study, ended)
     failed = frozenset(
         place
         for place, (trial, losses) in enumerate(zip(ended, judged, strict=True))
@@ -89,6 +95,33 @@ def history_of(study: StudyRecord) -> History:
         failed | {place for place, trial in enumerate(ended) if not study.is_feasible(trial)},
         tuple(max((t.finished_time or 0.0) - t.started_time, 0.0) for t in ended),
     )
+
+
+def _judged(study: StudyRecord, ended: Sequence[TrialRecord]) -> list[tuple[float, ...] | None]:
+    """Return the losses of each trial; None of one that failed or has none."""
+    whole = [t for t in ended if t.state is TrialState.COMPLETE and t.curve]
+    to_come: dict[int, float] = {}
+    judged: list[tuple[float, ...] | None] = []
+    for trial in ended:
+        losses = None if trial.state is TrialState.FAILED else study.losses(trial)
+        if losses is not None and trial.state is TrialState.PRUNED and trial.curve:
+            epoch = trial.curve[-1].epoch
+            if epoch not in to_come:
+                to_come[epoch] = _to_come(study, whole, epoch)
+            losses = losses[0] - to_come[epoch], *losses[1:]
+        judged.append(losses)
+    return judged
+
+
+def _to_come(study: StudyRecord, whole: Sequence[TrialRecord], epoch: int) -> float:
+    """Return the median of what complete trials improved by from an epoch on; 0 where too few had a point by then."""
+    improved = []
+    for trial in whole:
+        stood = [point for point in trial.curve if point.epoch <= epoch]
+        end = study.loss(trial)
+        if stood and end is not None and math.isfinite(more := study.loss_at(stood[-1]) - end):
+            improved.append(more)
+    return statistics.median(improved) if len(improved) >= _ENOUGH else 0.0
 
 
 def _known(values: Sequence[float | None]) -> tuple[float, ...]:

@@ -11,6 +11,7 @@ import torch
 
 import hyperhook as hh
 from hyperhook import Objective, Trial, TrialRecord
+from hyperhook.curve import Curve
 from hyperhook.events import ArtifactLogged, Event, MetricsLogged, ParamsLogged
 
 Point = tuple[str, int, int | None, float]
@@ -22,6 +23,7 @@ class Recorder:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.events: list[Event] = []
+        self.expects: list[bool] = []
         self.stops: Callable[[TrialRecord, hh.Point], bool] = lambda trial, last: False
 
     def emit(self, trial: TrialRecord, event: Event) -> None:
@@ -38,8 +40,9 @@ class Recorder:
         (self.folder / place).unlink()
         return self.folder / place
 
-    def should_stop(self, trial: TrialRecord, last: hh.Point | None) -> bool:
-        return last is not None and self.stops(trial, last)
+    def should_stop(self, trial: TrialRecord, curve: Curve, *, expects: bool) -> bool:
+        self.expects.append(expects)
+        return curve.last is not None and self.stops(trial, curve.last)
 
     def points(self, *names: str) -> list[Point]:
         """The logged points of these metrics, or of all but learning rates."""

@@ -16,6 +16,7 @@ import torch
 
 import hyperhook as hh
 from hyperhook import Trial, TrialState
+from hyperhook.errors import ObjectiveError
 from hyperhook.testing import RecordingPlugin
 from hyperhook_adapters.lightning import HyperhookCallback
 
@@ -378,7 +379,7 @@ def test_what_goes_wrong_in_the_callback_is_said_once_and_the_fit_goes_on(
         def emit(self, record: Any, event: Any) -> None:
             raise RuntimeError(f"no room for {event.time}")
 
-        def should_stop(self, record: Any, last: Any) -> bool:
+        def should_stop(self, record: Any, curve: Any, *, expects: bool) -> bool:
             return False
 
     module = make_module(pl, train=lambda self, batch, index: self.log("loss", 1.0))
@@ -528,3 +529,71 @@ def test_it_can_be_pickled(trial: Trial) -> None:
     assert copy.on_predict_start(None, None) is None
     with pytest.raises(AttributeError, match="no attribute 'misspelled'"):
         _ = copy.misspelled
+
+
+@pytest.mark.parametrize(
+    ("options", "expects"),
+    [
+        ({"max_epochs": 3}, [False, False, True, True, True, True]),  # each validation, each epoch's end
+        ({"max_epochs": 2, "num_sanity_val_steps": 2}, [False, False, True, True]),
+        ({"max_epochs": 4, "check_val_every_n_epoch": 2}, [False, False, False, True, True, True]),
+        ({"max_epochs": 2, "val_check_interval": 2}, [False, False, False, True, True, True]),
+        ({"max_epochs": 3, "limit_val_batches": 0}, [False, True, True]),
+    ],
+)
+def test_the_metric_is_expected_behind_the_first_epoch_with_a_validation(
+    pl: ModuleType,
+    make_trainer: Make,
+    make_module: Make,
+    recorder: Any,
+    trial: Trial,
+    options: dict[str, Any],
+    expects: list[bool],
+) -> None:
+    make_trainer(pl, HyperhookCallback(trial), **options).fit(make_module(pl))
+    assert recorder.expects == expects
+
+
+class Never:
+    @hh.hookimpl
+    def should_stop(self) -> None:
+        return None
+
+
+def test_a_metric_that_is_missing_ends_the_search_within_two_validations(
+    pl: ModuleType, make_trainer: Make, make_module: Make, tmp_path: Path
+) -> None:
+    fitted: list[int] = []
+
+    def train(trial: Trial) -> None:
+        trainer = make_trainer(pl, HyperhookCallback(trial), max_epochs=9)
+        try:
+            trainer.fit(make_module(pl, validate=lambda self, batch, index: self.log("val_loss", 1.0)))
+        finally:
+            fitted.append(trainer.current_epoch)
+
+    study = hh.Study("s", {}, hh.Minimize("val_los"), plugins=[Never()], home=tmp_path)
+    with pytest.raises(
+        ObjectiveError, match=r"metric 'val_los' was never logged; logged so far: .*val_loss; log it, or"
+    ):
+        study.run(train, trials=5, progress=False)
+    assert fitted == [1]
+    assert [trial.state for trial in study.trials] == [hh.TrialState.FAILED]
+
+
+@pytest.mark.parametrize("when", ["on_train_epoch_end", "on_validation_epoch_end"])
+def test_a_metric_of_an_epoch_s_end_is_not_missed(
+    pl: ModuleType, make_trainer: Make, make_module: Make, tmp_path: Path, when: str
+) -> None:
+    def train(trial: Trial) -> None:
+        module = make_module(pl, **{when: lambda self: self.log("late", 1.0)})
+        make_trainer(pl, HyperhookCallback(trial), max_epochs=4, num_sanity_val_steps=2, val_check_interval=2).fit(
+            module
+        )
+
+    study = hh.Study("s", {}, hh.Minimize("late"), plugins=[Never()], home=tmp_path)
+    study.run(train, trials=1, progress=False)
+    (trial,) = study.trials
+    assert (trial.state, trial.value) == (hh.TrialState.COMPLETE, 1.0)
+    assert [point.step for point in trial.curve] == sorted({point.step for point in trial.curve})
+    assert len(trial.curve) >= 3

@@ -147,3 +147,21 @@ def test_a_run_of_its_own_fails_with_the_rank_that_it_lives_in(tmp_path: Path) -
     assert "ValueError: bad batch" in done.stderr
     (trial,) = hh.Study("runs", home=tmp_path / ".hyperhook").trials
     assert (trial.state, trial.error) == (TrialState.FAILED, "ValueError: bad batch")
+
+
+def test_a_pruner_that_raises_fails_the_trial_and_no_rank_waits_for_another(tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    asked = "return last is not None and last.epoch >= 1"
+    assert asked in SCRIPT
+    script.write_text(SCRIPT.replace(asked, "raise RuntimeError('pruner broke')"))
+    done = subprocess.run(
+        [sys.executable, str(script), "ddp_fork"],
+        cwd=tmp_path,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=150,
+    )
+    assert "pruner broke" in done.stderr
+    (trial,) = hh.Study("ddp", home=tmp_path / ".hyperhook").trials
+    assert trial.state is TrialState.FAILED

@@ -3,10 +3,22 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 
-from hyperhook import Constraint, Int, Maximize, Minimize, Objective, Space, StudyRecord, TrialRecord, TrialState
+from hyperhook import (
+    Constraint,
+    CurvePoint,
+    Int,
+    Maximize,
+    Minimize,
+    Objective,
+    Space,
+    StudyRecord,
+    TrialRecord,
+    TrialState,
+)
 from hyperhook_plugins.gp.history import history_of, key_of
 
 SPACE = Space({"n": Int(0, 99)})
@@ -95,3 +107,31 @@ def test_a_trial_that_diverged_by_one_objective_failed_by_all() -> None:
     history = history_of(StudyRecord("s", SPACE, Minimize("loss"), 0, trials, further=(Minimize("late"),)))
     assert history.failed == {1, 3}
     assert (history.losses, history.further) == ((0.0, 2.0, 2.0, 2.0), ((5.0, 7.0, 7.0, 7.0),))
+
+
+def curved(number: int, state: TrialState, losses: list[float]) -> TrialRecord:
+    """A trial that logged these losses, one an epoch, and ended with the least."""
+    curve = tuple(CurvePoint(loss, epoch, epoch, 100 * number + epoch) for epoch, loss in enumerate(losses))
+    return TrialRecord(f"t{number}", number, "s", {"x": number}, state, min(losses), curve=curve)
+
+
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+def test_a_trial_that_was_stopped_counts_with_what_it_would_have_come_to(sign: float) -> None:
+    whole = [curved(n, TrialState.COMPLETE, losses) for n, losses in enumerate([[9, 5, 1], [8, 5, 3], [7, 5, 2]])]
+    stopped = [curved(3, TrialState.PRUNED, [10.0]), curved(4, TrialState.PRUNED, [9.0, 8.0])]
+    late = [curved(5, TrialState.PRUNED, [6.0, 5.0, 4.0])]
+    trials = [*whole, *stopped, *late]
+    if sign < 0:
+        trials = [
+            replace(t, value=-(t.value or 0), curve=tuple(p._replace(value=-p.value) for p in t.curve)) for t in trials
+        ]
+    objective = Minimize("loss") if sign > 0 else Maximize("loss")
+
+    def losses(*chosen: TrialRecord) -> tuple[float, ...]:
+        return history_of(StudyRecord("s", Space({"x": Int(0, 9)}), objective, trials=chosen)).losses
+
+    assert losses(*trials) == (1, 3, 2, 10 - 5, 8 - 3, 4)  # medians of 8, 5, 5 and of 4, 2, 3
+    assert losses(*trials[:2], *trials[3:]) == (1, 3, 10, 8, 4)  # two complete trials tell nothing
+    assert losses(*(replace(t, curve=()) for t in trials)) == (1, 3, 2, 10, 8, 4)
+    diverged = replace(trials[0], curve=tuple(p._replace(value=math.nan) for p in trials[0].curve))
+    assert losses(diverged, *trials[1:]) == (1, 3, 2, 10, 8, 4)
