@@ -67,9 +67,9 @@ class GridSearch:
         """
         grid, listed = self._grid(study.space)
         untried = Untried(study)
+        rng = random.Random() if study.seed is None else random.Random(f"{study.seed}:{len(study.trials)}")
         if not listed:
             self._warn(study, grid)
-            rng = random.Random() if study.seed is None else random.Random(f"{study.seed}:{len(study.trials)}")
         chosen: list[Params] = []
         for _ in range(count):
             params = untried.first(listed) if listed else _drawn(grid, untried, rng)

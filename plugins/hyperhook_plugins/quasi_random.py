@@ -55,5 +55,6 @@ def _sequence(dimension: int, seed: int, start: int) -> Any:
     import numpy
     from scipy.stats import qmc
 
-    sobol = qmc.Sobol(dimension, scramble=True, seed=numpy.random.default_rng(seed))
+    make: Any = qmc.Sobol  # whose argument `seed` is called `rng` since SciPy 1.15, and goes by both names
+    sobol = make(dimension, scramble=True, seed=numpy.random.default_rng(seed))
     return sobol.fast_forward(start) if start else sobol

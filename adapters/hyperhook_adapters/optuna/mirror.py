@@ -23,6 +23,7 @@ import optuna
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.exceptions import ExperimentalWarning
 from optuna.samplers import BaseSampler, GPSampler, RandomSampler, TPESampler
+from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, create_trial
 
 from hyperhook import Choice, Float, Int, Params, Scalar, StudyRecord, TrialRecord, TrialState
@@ -57,7 +58,8 @@ class Mirror:
         self._asked: list[tuple[Params, optuna.Trial]] = []
         with _quiet():
             sampler = make(0)
-            self._study = optuna.create_study(directions=["minimize"] * max(len(study.objectives), 1), sampler=sampler)
+            aims = [StudyDirection.MINIMIZE] * max(len(study.objectives), 1)
+            self._study = optuna.create_study(directions=aims, sampler=sampler)
         self._hands_over = type(sampler) in FORGETFUL and not study.constraints
 
     def goes_on(self, study: StudyRecord) -> bool:

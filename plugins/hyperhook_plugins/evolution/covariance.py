@@ -114,4 +114,4 @@ class Covariance:
 
 def _spread(points: Sequence[Any]) -> float:
     """Return the largest distance of any two points in one coordinate."""
-    return max(max(column) - min(column) for column in zip(*points, strict=True))
+    return max(float(max(column) - min(column)) for column in zip(*points, strict=True))
