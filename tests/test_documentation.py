@@ -69,6 +69,13 @@ def test_the_page_on_pruning_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert names["study"].best.value < 0.2
 
 
+def test_the_page_on_suggesters_runs_from_top_to_bottom(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, object] = {"__name__": "docs"}
+    for code in blocks("docs/suggesters.md"):
+        exec(code, names)
+
+
 def test_the_error_in_the_plugin_guide_is_the_one_that_is_raised() -> None:
     class StopBelowChance:
         @hh.hookimpl

@@ -81,6 +81,27 @@ def random_search(space: hh.Space, seed: int) -> Searcher:
     return Own(RandomSearch(), space, seed)
 
 
+def quasi_random(space: hh.Space, seed: int) -> Searcher:
+    """Return this project's quasi-random search."""
+    from hyperhook_plugins.quasi_random import QuasiRandom
+
+    return Own(QuasiRandom(), space, seed)
+
+
+def refine(space: hh.Space, seed: int, **options: Any) -> Searcher:
+    """Return this project's search from coarse to fine."""
+    from hyperhook_plugins.refine import Refine
+
+    return Own(Refine(**options), space, seed)
+
+
+def evolution(space: hh.Space, seed: int, **options: Any) -> Searcher:
+    """Return this project's evolution: CMA-ES in spaces of numbers, else regularised evolution."""
+    from hyperhook_plugins.evolution import Evolution
+
+    return Own(Evolution(**options), space, seed)
+
+
 class Optuna:
     """A sampler of Optuna, asked and told, with the space defined by run.
 
@@ -151,6 +172,9 @@ def optuna_gp(space: hh.Space, seed: int) -> Searcher:
 SEARCHERS: dict[str, Callable[[hh.Space, int], Searcher]] = {
     "hyperhook GP": gp,
     "random": random_search,
+    "sobol": quasi_random,
+    "refine": refine,
+    "evolution": evolution,
     "Optuna TPE": optuna_tpe,
     "Optuna GP": optuna_gp,
     "BoTorch": BoTorch,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+import secrets
 from datetime import datetime
 from importlib.metadata import EntryPoint
 from pathlib import Path
@@ -15,11 +17,14 @@ from hyperhook.destination import recall
 from hyperhook.errors import HyperhookError, StudyError
 from hyperhook.export import Format, format_of, point_table, trial_table, write
 from hyperhook.forwarder import Pending, deliver
+from hyperhook.given import completed, given
 from hyperhook.home import STUDY_ITEM, Home
 from hyperhook.hookspecs import Decisions
 from hyperhook.manager import hooks_of, install_line, installed, missing_libraries
-from hyperhook.progress import format_seconds
+from hyperhook.parameters import Choice, Int, Scalar
+from hyperhook.progress import format_params, format_seconds
 from hyperhook.records import StudyRecord, TrialRecord, TrialState
+from hyperhook.space import Space
 from hyperhook.status import status as tracker_status
 from hyperhook.tracker import Tracker
 from hyperhook.workspace import JOURNAL, Workspace
@@ -125,6 +130,23 @@ def sync(
 
 
 @app.command()
+def enqueue(
+    study: str,
+    params: Annotated[list[str], typer.Argument(help="Params as NAME=VALUE; what is left out is drawn at random.")],
+    repeat: Annotated[bool, typer.Option("--repeat", help="Also where a trial has these values already.")] = False,
+    home: HomeOption = None,
+) -> None:
+    """Queue a trial with these params: the study's workers run it before what the suggester chooses."""
+    store = _open(home).store
+    record = store.study(study)
+    wanted = given(record.space, dict(_param(record.space, each) for each in params))
+    whole = completed(record.space, wanted, {}, random.Random())
+    trial = store.enqueue(study, secrets.token_hex(8), whole, None if repeat else wanted)
+    outcome = "is queued" if trial.state is TrialState.QUEUED else f"has these values, and is {trial.state}"
+    _print(f"{trial.name} {outcome}: {format_params(trial)}")
+
+
+@app.command()
 def export(
     study: str,
     format: Annotated[  # noqa: A002
@@ -144,12 +166,27 @@ def export(
     write((point_table if points else trial_table)(workspace.home, record), format or format_of(output), output)
 
 
+def _param(space: Space, text: str) -> tuple[str, Scalar]:
+    """Return the name and the value of ``NAME=VALUE``, the value as its parameter has it."""
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise StudyError(f"enqueue: expected NAME=VALUE, got {text!r}")
+    parameter = space.get(name)
+    if isinstance(parameter, Choice):
+        return name, next((option for option in parameter.options if str(option) == value), value)
+    try:
+        return name, int(value) if isinstance(parameter, Int) else float(value)
+    except ValueError:
+        return name, value  # the check says what was expected
+
+
 def _sync(workspace: Workspace, study: StudyRecord, to: list[str], since: datetime | None) -> list[Pending]:
     """Send what is left of a study, each tracker in turn; return what could not be sent."""
     home = workspace.home
     names = to or [name for name in home.trackers(study.name) if home.posted(study.name, name)]
     own = [STUDY_ITEM] if (home.study(study.name) / JOURNAL).exists() else []
-    chosen = [trial.id for trial in study.trials if since is None or trial.started_time >= since.timestamp()]
+    begun = [trial for trial in study.trials if trial.state is not TrialState.QUEUED]
+    chosen = [trial.id for trial in begun if since is None or trial.started_time >= since.timestamp()]
     left: list[Pending] = []
     for name in names:
         tracker = recall(home, study.name, name)

@@ -15,7 +15,8 @@
     ├── StudyError                     a study that cannot be opened, or cannot go on
     │   ├── StudyMismatchError         it exists, with another space or objective, or other constraints
     │   ├── TooManyFailuresError       trial after trial failed, so the search was stopped
-    │   └── EmptyStudyError            nothing to answer with: no trial has a value yet
+    │   ├── EmptyStudyError            nothing to answer with: no trial has a value yet
+    │   └── NothingLeftError           nothing to ask for: the suggester has nothing left to try
     ├── TrialStateError                a trial that has ended already
     ├── StoreError                     the store cannot be opened, read or written
     └── JournalError                   a journal of a newer schema, or one that is not a journal
@@ -34,6 +35,7 @@ __all__ = [
     "MetricError",
     "MissingLibraryError",
     "NotFiniteError",
+    "NothingLeftError",
     "ObjectiveError",
     "PluginError",
     "SpaceError",
@@ -100,6 +102,10 @@ class TooManyFailuresError(StudyError):
 
 class EmptyStudyError(StudyError):
     """The study has no trial with a value yet."""
+
+
+class NothingLeftError(StudyError):
+    """The suggester has nothing left to try."""
 
 
 class TrialStateError(HyperhookError):

@@ -247,17 +247,19 @@ class Decisions:
 
         Args:
             study: The study with all its trials; ``study.loss(trial)`` is a trial's value, less being better, and
-                ``trial.stderr`` its standard error, where one was given. Trials that are RUNNING have params and no
-                value: take them as pending. Where there are ``study.constraints``, ``trial.metrics`` has their metrics,
-                and ``study.is_feasible(trial)`` tells whether they are met. Of several ``study.objectives``,
+                ``trial.stderr`` its standard error, where one was given. Trials that are RUNNING or QUEUED have params
+                and no value: take them as pending. Where there are ``study.constraints``, ``trial.metrics`` has their
+                metrics, and ``study.is_feasible(trial)`` tells whether they are met. Of several ``study.objectives``,
                 ``study.losses(trial)`` are a trial's values by all.
             count: How many to choose, 1 or more.
 
         Returns:
-            As many sets of params as asked for, each valid in ``study.space``; None passes the question on.
+            As many sets of params as asked for, each valid in ``study.space``; None passes the question on. Fewer, or
+            an empty list, where nothing is left to try, as at the end of a grid: then ``Study.run`` ends.
 
         Called: after the study was read from the store, before the trial is claimed.
-        How often: once per ``Study.ask``.
+        How often: once per ``Study.ask``, but for a queued trial only when it is queued, where params are left open,
+            and again where another worker was given the same params at the same time.
         Where: in the training process, in the thread that asks.
         If it raises: the error reaches the caller of ``ask`` or ``run``.
         """

@@ -47,6 +47,8 @@ class LiveTrials:
         params: Params,
         *,
         tags: Mapping[str, str] | None = None,
+        queued: TrialRecord | None = None,
+        known: int | None = None,
         budget: int | None = None,
         launch: str | None = None,
     ) -> Trial | None:
@@ -55,13 +57,23 @@ class LiveTrials:
         Args:
             params: Its params.
             tags: Tags that it has before anybody uses it.
+            queued: See `Workspace.begin`.
+            known: See `Store.claim`.
             budget: See `Store.claim`.
             launch: See `Store.claim`.
 
         Returns:
-            The RUNNING trial; None where the budget is used up.
+            The RUNNING trial; None where the budget is used up, or another worker came first.
         """
-        begun = self._workspace.begin(self._study.name, params, self._outlet.trackers, budget=budget, launch=launch)
+        begun = self._workspace.begin(
+            self._study.name,
+            params,
+            self._outlet.trackers,
+            queued=queued,
+            known=known,
+            budget=budget,
+            launch=launch,
+        )
         if begun is None:
             return None
         handle = self._handle(*begun)

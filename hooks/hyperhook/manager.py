@@ -141,14 +141,17 @@ def _missing(entry: EntryPoint | None, modules: list[str]) -> MissingLibraryErro
 
 
 def install_line(entry: EntryPoint | None, modules: list[str]) -> str:
-    """Return the command that installs what a plugin lacks: the extra that brings it, where there is one."""
+    """Return the command that installs what a plugin lacks: the extra that brings it, best the one of its name."""
     if entry is not None and entry.dist is not None:
+        extras: list[str] = []
         for requirement in entry.dist.requires or ():
             library = re.match(r"[\w.-]+", requirement)
             extra = re.search(r"extra\s*==\s*['\"]([^'\"]+)", requirement)
             if library and extra and extra[1] not in ("all", "dev"):
                 if library[0].replace("-", "_").lower() in modules:
-                    return f"pip install '{entry.dist.name}[{extra[1]}]'"
+                    extras.append(extra[1])
+        if extras:
+            return f"pip install '{entry.dist.name}[{entry.name if entry.name in extras else extras[0]}]'"
     return f"pip install {' '.join(modules)}"
 
 

@@ -57,7 +57,7 @@ class TrialRecord:
         step: The trainer's global step (0-based) that `value` was logged at.
         epoch: The epoch (0-based) that `value` was logged at.
         error: Why the trial failed or was killed, in one line.
-        started_time: When it started, in seconds since 1970 (UTC).
+        started_time: When it started, or while it is QUEUED, when it was queued, in seconds since 1970 (UTC).
         finished_time: When it ended, likewise.
         stderr: The standard error of `value`, in the same unit, from 0; None where nobody gave one.
         metrics: The values of the further objectives and of the constraints' metrics, where `value` was: logged at the

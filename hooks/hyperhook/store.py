@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from hyperhook.constraint import Constraint
 from hyperhook.errors import ObjectiveError, StoreError, StudyError, StudyMismatchError
+from hyperhook.given import holds
 from hyperhook.known import Known
 from hyperhook.objective import Objective, Point
 from hyperhook.parameters import Params
@@ -187,7 +188,14 @@ class Store:
             return [row.name for row in rows]
 
     def claim(
-        self, study: str, trial_id: str, params: Params, *, budget: int | None = None, launch: str | None = None
+        self,
+        study: str,
+        trial_id: str,
+        params: Params,
+        *,
+        known: int | None = None,
+        budget: int | None = None,
+        launch: str | None = None,
     ) -> TrialRecord | None:
         """Start a trial, atomically.
 
@@ -195,37 +203,108 @@ class Store:
             study: Name of the study.
             trial_id: The new trial's id.
             params: Its params.
+            known: Claim nothing where a trial of this number or a later one has the same params: another worker was
+                given them at the same time. None claims always.
             budget: Claim nothing where this many trials have ended by themselves or are RUNNING; None claims always.
             launch: What other ranks of a distributed run find the trial by.
 
         Returns:
-            The RUNNING trial; None where the budget is used up.
+            The RUNNING trial; None where the budget is used up, or another worker came first.
         """
+        trials = self._tables.trials
+        with self._transaction() as connection:
+            if self._is_used_up(connection, study, budget):
+                return None
+            if known is not None:
+                newer = trials.select().where(trials.c.study == study, trials.c.number >= known)
+                if any(holds(json.loads(row.params), params) for row in connection.execute(newer)):
+                    return None
+            return self._insert(connection, study, trial_id, params, TrialState.RUNNING, launch)
+
+    def enqueue(self, study: str, trial_id: str, params: Params, unless: Params | None = None) -> TrialRecord:
+        """Add a QUEUED trial, atomically.
+
+        Args:
+            study: Name of the study.
+            trial_id: The new trial's id.
+            params: Its params.
+            unless: Add nothing where a trial with all these values is queued, runs, or is COMPLETE or PRUNED; None
+                adds always.
+
+        Returns:
+            The QUEUED trial, or the one that has the values already.
+        """
+        trials = self._tables.trials
+        lost = [TrialState.FAILED.value, TrialState.KILLED.value]
+        with self._transaction() as connection:
+            if unless is not None:
+                kept = trials.select().where(trials.c.study == study, trials.c.state.not_in(lost))
+                for row in connection.execute(kept.order_by(trials.c.number)):
+                    if holds(json.loads(row.params), unless):
+                        return trial_of(row)
+            return self._insert(connection, study, trial_id, params, TrialState.QUEUED, None)
+
+    def start(self, trial: TrialRecord, *, budget: int | None = None, launch: str | None = None) -> TrialRecord | None:
+        """Make a QUEUED trial a RUNNING one, atomically.
+
+        Args:
+            trial: The trial.
+            budget: See `claim`.
+            launch: See `claim`.
+
+        Returns:
+            The RUNNING trial; None where the budget is used up, or another worker came first.
+        """
+        trials = self._tables.trials
+        with self._transaction() as connection:
+            where = (trials.c.id == trial.id) & (trials.c.state == TrialState.QUEUED.value)
+            begun = (
+                trials.update()
+                .where(where)
+                .values(state=TrialState.RUNNING.value, started_time=time.time(), launch=launch)
+            )
+            if self._is_used_up(connection, trial.study, budget) or connection.execute(begun).rowcount == 0:
+                return None
+            return trial_of(connection.execute(trials.select().where(trials.c.id == trial.id)).one())
+
+    def _is_used_up(self, connection: Connection, study: str, budget: int | None) -> bool:
+        from sqlalchemy import func, select
+
+        if budget is None:
+            return False
+        trials = self._tables.trials
+        counted = [TrialState.RUNNING, *(state for state in TrialState if state.ended_by_itself)]
+        used = select(func.count()).where(trials.c.study == study, trials.c.state.in_(counted))
+        return connection.execute(used).scalar_one() >= budget
+
+    def _insert(
+        self,
+        connection: Connection,
+        study: str,
+        trial_id: str,
+        params: Params,
+        state: TrialState,
+        launch: str | None,
+    ) -> TrialRecord:
+        """Add a trial with the next number."""
         from sqlalchemy import func, select
 
         trials = self._tables.trials
-        counted = [TrialState.RUNNING, *(state for state in TrialState if state.ended_by_itself)]
-        with self._transaction() as connection:
-            if budget is not None:
-                used = select(func.count()).where(trials.c.study == study, trials.c.state.in_(counted))
-                if connection.execute(used).scalar_one() >= budget:
-                    return None
-            last = connection.execute(select(func.max(trials.c.number)).where(trials.c.study == study)).scalar()
-            trial = TrialRecord(
-                trial_id, 0 if last is None else last + 1, study, dict(params), started_time=time.time()
+        last = connection.execute(select(func.max(trials.c.number)).where(trials.c.study == study)).scalar()
+        number = 0 if last is None else last + 1
+        trial = TrialRecord(trial_id, number, study, dict(params), state, started_time=time.time())
+        connection.execute(
+            trials.insert().values(
+                id=trial.id,
+                study=study,
+                number=trial.number,
+                params=json.dumps(trial.params),
+                state=trial.state.value,
+                started_time=trial.started_time,
+                launch=launch,
             )
-            connection.execute(
-                trials.insert().values(
-                    id=trial.id,
-                    study=study,
-                    number=trial.number,
-                    params=json.dumps(trial.params),
-                    state=trial.state.value,
-                    started_time=trial.started_time,
-                    launch=launch,
-                )
-            )
-            return trial
+        )
+        return trial
 
     def report(self, trial_id: str, point: Point | None) -> StudyRecord:
         """Keep where a RUNNING trial stands, for the pruners; return its study as it stands then.

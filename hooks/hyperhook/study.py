@@ -6,25 +6,30 @@ import atexit
 import logging
 import numbers
 import os
+import random
+import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from types import TracebackType
-from typing import TYPE_CHECKING, Literal, SupportsFloat, overload
+from typing import TYPE_CHECKING, Literal, NamedTuple, SupportsFloat, overload
 
 from hyperhook import insight
 from hyperhook.constraint import Constraint, Relation, as_constraints
 from hyperhook.errors import (
     EmptyStudyError,
     NotFiniteError,
+    NothingLeftError,
     ObjectiveError,
     PluginError,
     SpaceError,
     StudyError,
+    TrialStateError,
 )
 from hyperhook.events import text
 from hyperhook.executor import ThisProcess
 from hyperhook.export import point_table, to_dataframe, trial_table
+from hyperhook.given import completed, given
 from hyperhook.home import Home
 from hyperhook.live import LiveTrials
 from hyperhook.manager import Manager, load_plugin, load_trackers
@@ -46,6 +51,17 @@ if TYPE_CHECKING:
 __all__ = ["Study"]
 
 log = logging.getLogger("hyperhook")
+
+_MOST_OVERTAKEN = 100
+"""So often another worker may have been given the same params at the same time before they are tried twice."""
+
+
+class _Draft(NamedTuple):
+    """A trial that is about to be claimed: `queued` where it waits in the store, `known` is the number behind all."""
+
+    params: Params
+    queued: TrialRecord | None
+    known: int
 
 
 class Study:
@@ -240,6 +256,8 @@ class Study:
     def run(self, train: Callable[[Trial], object], trials: int = 20, *, progress: bool = True) -> Study:
         """Run trials until the study has this many that ended by themselves, those of earlier runs included.
 
+        It ends before that where the suggester has nothing left to try, as at the end of a grid, and says so.
+
         Args:
             train: Takes a `Trial`; what it returns, if anything, is the trial's value: a number, or where more counts
                 than one a mapping, as in ``{"val_acc": 0.9, "latency_ms": 12}``, of which other names are passed over.
@@ -284,11 +302,14 @@ class Study:
             The RUNNING trial; end it by `tell`.
 
         Raises:
+            NothingLeftError: The suggester has nothing left to try.
             SpaceError: A suggester answered with params outside the space.
         """
         trial = self.next_trial()
-        if trial is None:
+        if trial is None and self._launch.follows:
             raise StudyError("ask: this process follows another one, which has ended")
+        if trial is None:
+            raise NothingLeftError(f"ask: {_nothing_left(self.record())}; there is no further trial")
         return trial
 
     def next_trial(self, *, budget: int | None = None) -> Trial | None:
@@ -298,20 +319,59 @@ class Study:
             budget: Start none where this many trials have ended by themselves or are RUNNING; None starts one always.
 
         Returns:
-            The RUNNING trial; None where the budget is used up.
+            The RUNNING trial; None where the budget is used up, or the suggester has nothing left to try.
         """
         if self._launch.follows:
             found = self._launch.await_trial(self._workspace.store.launched)
             return None if found is None else Trial(found, Silence(), objective=self.objective, emits=False)
         self._begin()
+        overtaken = 0
+        while (draft := self._draft(budget)) is not None:
+            trial = self._live.begin(
+                draft.params,
+                queued=draft.queued,
+                known=draft.known if overtaken < _MOST_OVERTAKEN else None,
+                budget=budget,
+                launch=self._launch.mark(),
+            )
+            if trial is not None:
+                self._launch.count()
+                return trial
+            overtaken += 1
+        return None
+
+    def enqueue(self, params: Params, *, repeat: bool = False) -> TrialRecord | None:
+        """Queue a trial with params that are known to work, or that are worth a try.
+
+        Queued trials run before any that the suggester chooses, in the order in which they were queued, each once,
+        whichever worker comes first; they count against the budget like others. Nothing is queued where a trial with
+        all these values is queued, runs, or is COMPLETE or PRUNED, so that a script which is run again queues nothing
+        twice; one that FAILED or was KILLED does not count.
+
+        Args:
+            params: Values for all parameters, or for some: the suggester chooses the rest at once, with what it knows
+                by now. An option that a param depends on is chosen with it.
+            repeat: Queue it whatever was tried.
+
+        Returns:
+            The QUEUED trial, or the one that has these values already; None in a process that follows another one.
+
+        Raises:
+            SpaceError: The params are not of the study's space.
+
+        Example:
+            >>> study.enqueue({"lr": 1e-3, "optimizer": "adam"})  # doctest: +SKIP
+            >>> study.run(train, trials=50)  # doctest: +SKIP
+        """
+        wanted = given(self.space, params)
+        if self._launch.follows:
+            return None
         study = self.record()
-        if budget is not None and _used(study) >= budget:
-            if not self._session.reap() or _used(study := self.record()) >= budget:
-                return None
-        trial = self._live.begin(self._suggest(study), budget=budget, launch=self._launch.mark())
-        if trial is not None:
-            self._launch.count()
-        return trial
+        rng = random.Random(None if study.seed is None else f"{study.seed}:{len(study.trials)}")
+        whole = completed(self.space, wanted, {}, rng)
+        if whole.keys() != wanted.keys():
+            whole = completed(self.space, wanted, self._suggest(study) or {}, rng)
+        return self._workspace.store.enqueue(self.name, secrets.token_hex(8), whole, None if repeat else wanted)
 
     def resume(self, trial: int | str, *, fork: bool = False) -> Trial:
         """Go on with a trial that ended: in the same run of every tracker.
@@ -328,7 +388,7 @@ class Study:
 
         Raises:
             StudyError: There is no such trial here.
-            TrialStateError: It is running.
+            TrialStateError: It is running, or queued.
 
         Example:
             >>> trial = study.resume(3)  # doctest: +SKIP
@@ -337,6 +397,8 @@ class Study:
         found = next((known for known in self.trials if trial in (known.number, known.id)), None)
         if found is None:
             raise StudyError(f"resume: study {self.name!r} has no trial {trial!r}; it has {len(self.trials)} trials")
+        if found.state is TrialState.QUEUED and not fork:
+            raise TrialStateError(f"resume: trial {found.name!r} is queued, and starts by itself: run the study")
         self._begin()
         if not fork:
             return self._live.resume(found)
@@ -459,10 +521,29 @@ class Study:
             self._session.begin()
             atexit.register(self._close_at_exit)
 
-    def _suggest(self, study: StudyRecord) -> Params:
+    def _draft(self, budget: int | None) -> _Draft | None:
+        """Return what the next trial is to be; None where there is to be none."""
+        while True:
+            study = self.record()
+            if budget is None or _used(study) < budget:
+                queued = next((trial for trial in study.trials if trial.state is TrialState.QUEUED), None)
+                params = self._suggest(study) if queued is None else queued.params
+                if params is not None:
+                    return _Draft(params, queued, study.trials[-1].number + 1 if study.trials else 0)
+                if not self._session.reap():
+                    if budget is not None:
+                        log.warning("%s; the run ends", _nothing_left(study))
+                    return None
+            elif not self._session.reap():
+                return None
+
+    def _suggest(self, study: StudyRecord) -> Params | None:
+        """Ask for params; None where nothing is left to try."""
         if not study.space:
             return {}
         answers = self._manager.decide.suggest(study=study, count=1)
+        if isinstance(answers, Sequence) and not isinstance(answers, str) and not answers:
+            return None
         if not isinstance(answers, Sequence) or len(answers) != 1 or not isinstance(answers[0], Mapping):
             raise PluginError(f"suggest: expected a list of 1 set of params, got {answers!r}; mend the suggester")
         try:
@@ -496,6 +577,10 @@ class Study:
         """Run along with the process that leads, silently."""
         while (trial := self.next_trial()) is not None:
             self.attempt(trial, train)
+
+
+def _nothing_left(study: StudyRecord) -> str:
+    return f"study {study.name}: the suggester has nothing left to try after {len(study.trials)} trials"
 
 
 def _as_seed(seed: object) -> int | None:

@@ -55,6 +55,8 @@ class Workspace:
         params: Params,
         trackers: Iterable[str],
         *,
+        queued: TrialRecord | None = None,
+        known: int | None = None,
         budget: int | None = None,
         launch: str | None = None,
     ) -> tuple[TrialRecord, Journal] | None:
@@ -64,18 +66,25 @@ class Workspace:
             study: Name of the study.
             params: The trial's params.
             trackers: Names of the trackers that it is for.
+            queued: The QUEUED trial that is to start; None for a new one.
+            known: See `Store.claim`.
             budget: See `Store.claim`.
             launch: See `Store.claim`.
 
         Returns:
-            The trial and its journal; None where the budget is used up.
+            The trial and its journal; None where the budget is used up, or another worker came first.
         """
-        trial_id = secrets.token_hex(8)
+        trial_id = secrets.token_hex(8) if queued is None else queued.id
         alive = self.home.alive(trial_id)
         while not alive.acquire():
             time.sleep(0.001)  # a process that reaps looks at the new file, for a moment
+            if queued is not None:
+                return None  # or another worker starts it
         try:
-            trial = self.store.claim(study, trial_id, params, budget=budget, launch=launch)
+            if queued is None:
+                trial = self.store.claim(study, trial_id, params, known=known, budget=budget, launch=launch)
+            else:
+                trial = self.store.start(queued, budget=budget, launch=launch)
         except BaseException:
             alive.release(remove=True)
             raise
@@ -162,8 +171,8 @@ class Workspace:
                 continue
             journalled = self._mended(trial_id)
             trial = self.store.trial(trial_id) or journalled  # a power cut may take the store's last transactions
-            if trial is None or trial.study != study:
-                alive.release(remove=trial is None)
+            if trial is None or trial.study != study or trial.state is TrialState.QUEUED:
+                alive.release(remove=trial is None or trial.state is TrialState.QUEUED)
                 continue
             ended = self._finish(trial_id, journalled)
             if ended is not None and ended.state is TrialState.KILLED:

@@ -59,12 +59,17 @@ def test_plugins_lists_what_ships_with_its_kind_and_hooks(hyperhook: Callable[..
     rows = {row["name"]: row for row in done.table()}
     assert {name: row["kind"] for name, row in rows.items()} == {
         "csv": "tracker",
+        "evolution": "plugin",
         "gp": "plugin",
+        "grid": "plugin",
         "provenance": "plugin",
+        "refine": "plugin",
+        "sobol": "plugin",
         "system": "plugin",
         "mlflow": "tracker",
         "random": "plugin",
         "tensorboard": "tracker",
+        "tpe": "plugin",
         "wandb": "tracker",
         "webhook": "tracker",
     }
@@ -194,6 +199,60 @@ def test_show_shows_conditional_params_where_they_are_active(hyperhook: Callable
     made = study(space={"net": hh.Choice({"cnn": {"width": hh.Int(3, 3)}, "mlp": {}})})
     made.run(lambda trial: 0.0, trials=2)
     assert sorted((row["net"], row["width"]) for row in hyperhook("show", "s").table()) == [("cnn", "3"), ("mlp", "-")]
+
+
+def test_enqueue_queues_params_as_the_space_has_them(hyperhook: Callable[..., Done], study: OpenStudy) -> None:
+    space = {
+        "x": hh.Float(0, 1),
+        "n": hh.Int(1, 9),
+        "net": hh.Choice({"cnn": {"k": hh.Int(1, 7)}, None: {}, "a=b": {}}),
+    }
+    made = study(space=space)
+    assert hyperhook("enqueue", "s", "x=1", "n=3", "k=7").out == ["s-0 is queued: x=1 n=3 net=cnn k=7"]
+    assert hyperhook("enqueue", "s", "n=3", "net=cnn").out == ["s-0 is queued: x=1 n=3 net=cnn k=7"]
+    for option in ("None", "a=b"):
+        assert hyperhook("enqueue", "s", "x=0.5", "n=3", f"net={option}").code == 0
+    assert hyperhook("enqueue", "s", "x=1", "--repeat").code == 0
+    assert [dict(t.params) for t in made.trials][:3] == [
+        {"x": 1.0, "n": 3, "net": "cnn", "k": 7},
+        {"x": 0.5, "n": 3, "net": None},
+        {"x": 0.5, "n": 3, "net": "a=b"},
+    ]
+    made.run(lambda trial: 0.5, trials=4)
+    assert [t.state.value for t in made.trials] == ["COMPLETE"] * 4
+    assert hyperhook("enqueue", "s", "n=3", "k=7").out == ["s-0 has these values, and is COMPLETE: x=1 n=3 net=cnn k=7"]
+
+
+@pytest.mark.parametrize(
+    ("params", "message"),
+    [
+        ("x", "hyperhook: enqueue: expected NAME=VALUE, got 'x'"),
+        ("x=high", "hyperhook: params: 'x' got 'high', expected a value of Float(low=-1.0, high=1.0"),
+        ("x=2", "hyperhook: params: 'x' got 2.0, expected a value of Float"),
+        ("y=2", "hyperhook: params: 'y' is not in the space; it has x"),
+    ],
+)
+def test_enqueue_says_what_is_wrong(
+    hyperhook: Callable[..., Done], study: OpenStudy, params: str, message: str
+) -> None:
+    made = study()
+    done = hyperhook("enqueue", "s", params)
+    assert (done.code, done.out, made.trials) == (2, [], ())
+    (line,) = done.err
+    assert line.startswith(message)
+
+
+def test_what_is_queued_is_shown_and_not_sent(
+    hyperhook: Callable[..., Done], study: OpenStudy, mirror: Path, mirrors: ModuleType
+) -> None:
+    made = study()
+    made.run(train, trials=1)
+    made.enqueue({"x": 0.5})
+    assert [row["state"] for row in hyperhook("show", "s").table()] == ["COMPLETE", "QUEUED"]
+    done = hyperhook("sync", "s", "--to", "mirror")
+    assert (done.code, done.out) == (0, ["s: nothing left to deliver (mirror)"])
+    assert mirrors.points(mirror) == {(0, "loss", 0, 0.5): 1}
+    assert [row.split(",")[2] for row in hyperhook("export", "s").out[1:]] == ["COMPLETE", "QUEUED"]
 
 
 def test_home_can_be_named(hyperhook: Callable[..., Done], study: OpenStudy, tmp_path: Path, home: Path) -> None:
@@ -371,5 +430,5 @@ def test_no_arguments_show_help_and_the_module_is_the_command(home: Path) -> Non
         env={**os.environ, "COLUMNS": "100"},
     )
     assert done.returncode == 0
-    for command in ("plugins", "studies", "show", "sync"):
+    for command in ("plugins", "studies", "show", "sync", "enqueue"):
         assert re.search(rf"\b{command}\b", done.stdout)

@@ -360,8 +360,15 @@ def test_a_lazy_plugin_says_so_when_it_is_named_by_the_extra_that_brings_it(need
     assert str(raised.value) == expected
 
 
+def test_of_several_extras_that_bring_a_library_the_plugin_s_own_is_named(publish: Callable[..., None]) -> None:
+    publish("light", "lazy:Lazy", "no-such; extra == 'heavy'", "no-such; extra == 'light'")
+    publish("other", "lazy:Lazy", "no-such; extra == 'heavy'", "no-such; extra == 'light'")
+    assert install_line(installed()["light"], ["no_such"]) == "pip install 'light-dist[light]'"
+    assert install_line(installed()["other"], ["no_such"]) == "pip install 'other-dist[heavy]'"
+
+
 def test_the_extras_of_our_own_distribution_are_found() -> None:
-    for name, library, extra in (("mlflow", "mlflow", "mlflow"), ("gp", "gpytorch", "gp"), ("wandb", "wandb", "wandb")):
+    for name, library, extra in (("mlflow", "mlflow", "mlflow"), ("gp", "gpytorch", "gp"), ("sobol", "scipy", "sobol")):
         assert install_line(installed()[name], [library]) == f"pip install 'hyperhook[{extra}]'"
     assert install_line(None, ["a", "b"]) == "pip install a b"
 

@@ -182,6 +182,40 @@ def test_what_counts_against_the_budget(store: Store, state: str, counts: int) -
     assert store.claim("other", "c", {}, budget=1) is not None
 
 
+def test_what_another_worker_was_given_meanwhile_is_not_claimed(store: Store) -> None:
+    x, y = {"x": 0.5}, {"x": 0.25}
+    assert store.claim("s", "a", x, known=0) is not None
+    assert store.claim("s", "b", x, known=0) is None
+    assert store.claim("s", "b", y, known=0) is not None
+    assert store.claim("s", "c", x, known=1) is not None  # it was seen, and is suggested all the same
+    assert store.claim("s", "d", x) is not None
+    assert [trial.id for trial in store.study("s").trials] == ["a", "b", "c", "d"]
+
+
+def test_a_queued_trial_starts_once_and_within_the_budget(store: Store) -> None:
+    first, second = (store.enqueue("s", name, {"x": 0.5}) for name in ("a", "b"))
+    assert (first.number, second.number, first.state) == (0, 1, TrialState.QUEUED)
+    started = store.start(first, budget=1, launch="mark")
+    assert started is not None
+    assert (started.id, started.number, started.params, started.state) == ("a", 0, {"x": 0.5}, TrialState.RUNNING)
+    assert store.launched("mark") == started
+    assert store.start(first) is None
+    assert store.start(second, budget=1) is None
+    assert [trial.state for trial in store.study("s").trials] == [TrialState.RUNNING, TrialState.QUEUED]
+
+
+@pytest.mark.parametrize("state", list(TrialState))
+def test_values_that_a_trial_has_are_queued_again_only_where_it_was_lost(store: Store, state: TrialState) -> None:
+    there = store.enqueue("s", "a", {"x": 0.5, "net": "mlp"})
+    if state is not TrialState.QUEUED:
+        store.start(there)
+    if state.is_finished:
+        store.finish("a", state, None, None)
+    found = store.enqueue("s", "b", {"x": 0.5, "net": "cnn"}, {"x": 0.5})
+    assert found.id == ("b" if state in (TrialState.FAILED, TrialState.KILLED) else "a")
+    assert store.enqueue("s", "c", {"x": 0.5}, None).id == "c"
+
+
 def test_a_launch_finds_its_trial(store: Store) -> None:
     assert store.launched("mark") is None
     trial = store.claim("s", "a", {}, launch="mark")

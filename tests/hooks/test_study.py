@@ -21,6 +21,7 @@ from hyperhook.errors import (
     EmptyStudyError,
     MetricError,
     NotFiniteError,
+    NothingLeftError,
     ObjectiveError,
     PluginError,
     SpaceError,
@@ -812,13 +813,42 @@ def test_study_finished_is_heard_also_when_the_executor_raises(study: OpenStudy)
     assert recorder.hooks() == ["study_started", "study_finished"]
 
 
+def test_a_suggester_that_has_nothing_left_ends_the_run(study: OpenStudy, caplog: pytest.LogCaptureFixture) -> None:
+    class Twice:
+        @hh.hookimpl
+        def suggest(self, study: hh.StudyRecord) -> list[hh.Params]:
+            return [{"x": 0.5}] if len(study.trials) < 2 else []
+
+    made = study(plugins=[Twice()])
+    with caplog.at_level(logging.WARNING, "hyperhook"):
+        made.run(lambda trial: 0.0, trials=9)
+    assert len(made.trials) == 2
+    assert caplog.messages == ["study s: the suggester has nothing left to try after 2 trials; the run ends"]
+    with pytest.raises(NothingLeftError, match="ask: study s: the suggester has nothing left to try after 2 trials"):
+        made.ask()
+    made.enqueue({"x": 0.25})
+    assert made.ask().params == {"x": 0.25}
+
+
+def test_what_a_dead_process_tried_is_left_to_try(study: OpenStudy, home: Path) -> None:
+    class Once:
+        @hh.hookimpl
+        def suggest(self, study: hh.StudyRecord) -> list[hh.Params]:
+            lost = (TrialState.KILLED, TrialState.FAILED)
+            return [{"x": 0.5}] if all(trial.state in lost for trial in study.trials) else []
+
+    made = study(plugins=[Once()])
+    Home(home).alive(made.ask().id).release()  # as its process dies
+    made.run(lambda trial: 0.0, trials=9)
+    assert [trial.state for trial in made.trials] == [TrialState.KILLED, TrialState.COMPLETE]
+
+
 @pytest.mark.parametrize(
     ("answer", "error", "message"),
     [
         ([{"x": 2.0}], SpaceError, "a suggester answered outside the space: params: 'x' got 2.0, expected"),
         ([{}], SpaceError, "outside the space: params: 'x' is missing"),
         ([{"x": 0.0}] * 2, PluginError, "suggest: expected a list of 1 set of params, got"),
-        ([], PluginError, "suggest: expected a list of 1 set of params, got"),
         ({"x": 0.5}, PluginError, "suggest: expected a list of 1 set of params, got"),
         ([0.5], PluginError, "suggest: expected a list of 1 set of params, got"),
         (iter([{"x": 0.5}]), PluginError, "suggest: expected a list of 1 set of params, got"),

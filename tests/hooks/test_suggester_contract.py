@@ -66,6 +66,17 @@ class Grid:
         return left[:count] if len(left) >= count else None
 
 
+class Ends(Wanders):
+    """Draws params until there are no more of them, and then none."""
+
+    most = 12
+
+    @hh.hookimpl
+    def suggest(self, study: hh.StudyRecord, count: int) -> Sequence[hh.Params] | None:
+        left = (study.space.cardinality or 10**9) - len({key(trial.params) for trial in study.trials})
+        return (super().suggest(study, count) or [])[: max(left, 0)][: self.most]
+
+
 class Remembers(Wanders):
     """Counts its own answers, and lets them repeat."""
 
@@ -94,6 +105,11 @@ class TestAGrid(Contract):
     suggester = Grid
     passes = True
     seeded = False
+
+
+class TestOneThatEnds(Contract):
+    suggester = Ends
+    ends = True
 
 
 class TestOneWithAMemory(Contract):
@@ -255,6 +271,12 @@ class NeverAnswers(Wanders):
         return None
 
 
+class EndsEarly(Ends):
+    @hh.hookimpl
+    def suggest(self, study: hh.StudyRecord, count: int) -> Sequence[hh.Params] | None:
+        return [] if len(study.trials) > 4 else super().suggest(study, count)
+
+
 class NoHook:
     def suggest(self, study: hh.StudyRecord, count: int) -> Sequence[hh.Params] | None:
         return None
@@ -293,6 +315,7 @@ RESUME = "test_a_study_goes_on_by_its_name"
         (RaisesOnFailures, ROUGH, r"NoneType'\n.*whose outcomes are: all failed"),
         (RaisesOnConstants, ROUGH, r"division by zero\n.*behind trials \(1\) whose outcomes are: "),
         (OneAtATime, COUNT, "asked for 3 sets of params and answered with 1"),
+        (Ends, COUNT, "asked for 16 sets of params and answered with 12; set ends = True"),
         (NotAList, COUNT, "expected a list of sets of params, or None"),
         (ChangesTheTrials, COUNT, "suggest changed the study"),
         (RepeatsInAFiniteSpace, FINITE, "10 trials in a space of 10: .* came twice"),
@@ -307,6 +330,12 @@ def test_a_wrong_one_is_found(tmp_path: Path, broken: Callable[[], object], meth
     check = getattr(type("Broken", (Contract,), {"suggester": broken})(), method)
     with pytest.raises((AssertionError, ArithmeticError, TypeError, ValueError, HookError), match=message):
         check(**({"tmp_path": tmp_path} if inspect.signature(check).parameters else {}))
+
+
+def test_one_that_may_end_must_try_a_finite_space_first() -> None:
+    contract = type("Broken", (Contract,), {"suggester": EndsEarly, "ends": True})()
+    with pytest.raises(AssertionError, match="suggest ended the search after 5 of 10 sets of params"):
+        contract.test_a_finite_space_is_tried_whole_before_anything_comes_twice()
 
 
 def test_one_that_may_pass_must_answer_something() -> None:

@@ -48,6 +48,7 @@ class SuggesterContract(ABC):
         stateless: Whether an answer depends on the study alone, so that a fresh suggester answers as an old one.
         seeded: Whether another seed gives another search; a grid is the same for all.
         passes: Whether it may answer None in some spaces, which passes the question on.
+        ends: Whether it may answer with fewer than asked for, or none, where nothing is left to try, as a grid does.
     """
 
     examples: ClassVar[int] = 20
@@ -55,6 +56,7 @@ class SuggesterContract(ABC):
     stateless: ClassVar[bool] = True
     seeded: ClassVar[bool] = True
     passes: ClassVar[bool] = False
+    ends: ClassVar[bool] = False
 
     @abstractmethod
     def make(self) -> object:
@@ -164,6 +166,8 @@ class SuggesterContract(ABC):
                 tried = self._search(self.make(), space, (), size + 2, outcome)
                 if self.exhaustive:
                     _check_distinct(f"{size} trials in a space of {size}", [trial.params for trial in tried[:size]])
+                if self.exhaustive and not self.passes:
+                    assert len(tried) >= size, f"suggest ended the search after {len(tried)} of {size} sets of params"
             together = self._ask(self.make(), _study(space), size)
             if self.exhaustive:
                 _check_distinct(f"{size} suggestions of one call in a space of {size}", together)
@@ -237,7 +241,10 @@ class SuggesterContract(ABC):
             )
             return []
         assert isinstance(answer, Sequence), f"suggest answered {answer!r}, expected a list of sets of params, or None"
-        assert len(answer) == count, f"suggest was asked for {count} sets of params and answered with {len(answer)}"
+        assert len(answer) == count or (self.ends and len(answer) < count), (
+            f"suggest was asked for {count} sets of params and answered with {len(answer)}; "
+            "set ends = True where it may end a search"
+        )
         for params in answer:
             _check_params(study.space, params)
         return [dict(params) for params in answer]

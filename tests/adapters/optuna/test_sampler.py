@@ -20,7 +20,7 @@ from optuna.samplers import RandomSampler
 from optuna.trial import FrozenTrial
 
 import hyperhook as hh
-import hyperhook_adapters.optuna
+import hyperhook_adapters.optuna.sampler
 from hyperhook import Params, StudyRecord, TrialState
 from hyperhook.errors import PluginError, SpaceError, UnknownPluginError
 from hyperhook_adapters.optuna import HyperhookSampler
@@ -421,5 +421,5 @@ def test_an_unknown_kind_of_distribution_is_refused() -> None:
 
 
 def test_the_example_in_the_docstring_is_right() -> None:
-    failed, tried = doctest.testmod(hyperhook_adapters.optuna)
+    failed, tried = doctest.testmod(hyperhook_adapters.optuna.sampler)
     assert (failed, tried > 0) == (0, True)
