@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from hyperhook import Choice, Float, HyperhookError, Int, Maximize, Params, Space, StudyRecord, TrialRecord, TrialState
-from hyperhook_plugins.gp import GP, learning, search
+from hyperhook_plugins.gp import GP, learning, mind
 
 SPACE = Space({"x": Float(0.0, 1.0), "n": Int(1, 300, log=True), "c": Choice(["a", "b"])})
 
@@ -49,7 +49,7 @@ def test_a_failed_fit_falls_back_on_the_prior(
 def test_a_failed_model_falls_back_on_space_filling(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(search, "maximise", fails)
+    monkeypatch.setattr(mind, "maximise", fails)
     with caplog.at_level(logging.WARNING, logger="hyperhook"):
         suggested = GP(device="cpu").suggest(study_of(), 3)
     for params in suggested:
