@@ -58,10 +58,15 @@ def test_plugins_lists_what_ships_with_its_kind_and_hooks(hyperhook: Callable[..
     assert done.code == 0
     rows = {row["name"]: row for row in done.table()}
     assert {name: row["kind"] for name, row in rows.items()} == {
+        "asha": "plugin",
         "csv": "tracker",
         "evolution": "plugin",
         "gp": "plugin",
         "grid": "plugin",
+        "hyperband": "plugin",
+        "median": "plugin",
+        "patience": "plugin",
+        "percentile": "plugin",
         "provenance": "plugin",
         "refine": "plugin",
         "sobol": "plugin",

@@ -312,5 +312,5 @@ def test_an_unknown_kind_in_the_store_is_named(entry: object) -> None:
 def test_an_order_is_yes_or_no_and_is_shown() -> None:
     assert "ordered" not in repr(hh.Choice([1, 2]))
     assert "ordered=True" in repr(hh.Choice([1, 2], ordered=True))
-    with pytest.raises(hh.SpaceError, match="ordered must be True or False, got 'yes'"):
+    with pytest.raises(SpaceError, match="ordered must be True or False, got 'yes'"):
         hh.Choice([1, 2], ordered="yes")  # type: ignore[arg-type]
