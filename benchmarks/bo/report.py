@@ -1,11 +1,12 @@
 """Tables of what `quality.py` kept: regret and rank of each method, by problem, by class, and over all.
 
-    python benchmarks/bo/report.py results.jsonl [more.jsonl …] [--budget 50] [--batch 1]
+    python benchmarks/bo/report.py results.jsonl [more.jsonl …] [--budget 50] [--batch 1] [--reported]
 
 *Regret* is how far the recommended trial is, without noise, from the problem's minimum (where nobody knows it: from the
 best that any method found), divided by the mean regret of random search at the same budget: 1 is random search, 0 is
 perfect. *Rank* is a method's place among those that ran the same problem and seed, 1 being first. Means over the seeds,
-with standard errors.
+with standard errors. With ``--reported`` the recommended trial counts by what it reported, so by the folds that a
+search for hyperparameters saw, and not by what it is worth.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=1)
     parser.add_argument("--method", action="append", help="only these")
     parser.add_argument("--seeds", type=int, default=1000, help="only the first ones")
+    parser.add_argument("--reported", action="store_true", help="judge by what trials reported")
     options = parser.parse_args()
     searches = [
         line
@@ -41,7 +43,7 @@ def main() -> None:
         and line["seed"] < options.seeds
         and (not options.method or line["method"] in options.method)
     ]
-    regret = regrets(searches, options.budget)
+    regret = regrets(searches, options.budget, reported=options.reported)
     normal, ranks = normalised(regret), ranked(regret)
     methods = sorted({line["method"] for line in searches}, key=lambda m: overall(ranks, m)[0])
     print(f"{options.budget} trials, {options.batch} at a time\n")
@@ -57,15 +59,19 @@ def main() -> None:
     print("| **mean rank** | | " + " | ".join(shown(overall(ranks, m)) for m in methods) + " |")
 
 
-def regrets(searches: list[dict[str, Any]], budget: int) -> Table:
+def regrets(searches: list[dict[str, Any]], budget: int, *, reported: bool = False) -> Table:
     """Return the regret of each search."""
     found: Table = defaultdict(lambda: defaultdict(dict))
     for line in searches:
-        found[line["problem"]][line["method"]][line["seed"]] = line["worth"][str(budget)]
+        value = line["observed"][line["best"][str(budget)]] if reported else line["worth"][str(budget)]
+        found[line["problem"]][line["method"]][line["seed"]] = value
     for name, by_method in found.items():
         optimum = PROBLEMS[name].optimum
         if optimum is None:
-            optimum = min(min(line["worth"].values()) for line in searches if line["problem"] == name)
+            seen = [
+                line["observed"] if reported else line["worth"].values() for line in searches if line["problem"] == name
+            ]
+            optimum = min(map(min, seen))
         for by_seed in by_method.values():
             for seed in by_seed:
                 by_seed[seed] = max(by_seed[seed] - optimum, 0.0)

@@ -79,7 +79,7 @@ def test_plugins_lists_what_ships_with_its_kind_and_hooks(hyperhook: Callable[..
         "webhook": "tracker",
     }
     assert rows["random"]["hooks"] == "suggest"
-    assert rows["gp"]["hooks"] == "suggest, predict, importance, which_is_best"
+    assert rows["gp"]["hooks"] == "prepare, suggest, predict, importance, which_is_best"
     assert rows["mlflow"]["hooks"] == "events"
     assert rows["random"]["from"] == f"hyperhook {hh.__version__}"
     assert {row["state"] for row in rows.values()} == {"ready"}
