@@ -45,7 +45,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from hyperhook_plugins.gp.model import Belief
+from hyperhook_plugins.gp.belief import Belief
 
 __all__ = ["Score", "expected_improvement", "lower_confidence_bound", "probability_of_improvement"]
 

@@ -26,10 +26,10 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from hyperhook_plugins.gp.belief import Belief
 from hyperhook_plugins.gp.encoding import Encoding
 from hyperhook_plugins.gp.history import History
 from hyperhook_plugins.gp.learning import learn
-from hyperhook_plugins.gp.model import Belief
 
 __all__ = ["Feasibility"]
 

@@ -44,7 +44,7 @@ from torch import Tensor
 from torch.nn.functional import normalize, softplus
 
 from hyperhook_plugins.gp.acquisition import Score
-from hyperhook_plugins.gp.model import Belief
+from hyperhook_plugins.gp.belief import Belief
 
 __all__ = ["front_of", "hypervolume_improvement"]
 

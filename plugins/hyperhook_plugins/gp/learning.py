@@ -23,10 +23,11 @@ from botorch.exceptions.errors import BotorchError
 from linear_operator.utils.errors import NotPSDError
 from torch import Tensor
 
+from hyperhook_plugins.gp.belief import Belief
 from hyperhook_plugins.gp.encoding import Encoding
 from hyperhook_plugins.gp.evidence import fit
 from hyperhook_plugins.gp.history import History
-from hyperhook_plugins.gp.model import LOUD, SILENT, Belief, Surrogate, Trend
+from hyperhook_plugins.gp.model import LOUD, SILENT, Surrogate, Trend
 from hyperhook_plugins.gp.subset import telling
 from hyperhook_plugins.gp.warping import Scale
 

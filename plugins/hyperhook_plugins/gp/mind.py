@@ -16,6 +16,7 @@ from hyperhook_plugins.gp.acquisition import (
     lower_confidence_bound,
     probability_of_improvement,
 )
+from hyperhook_plugins.gp.belief import Belief
 from hyperhook_plugins.gp.cost import Cost
 from hyperhook_plugins.gp.encoding import Encoding
 from hyperhook_plugins.gp.feasibility import Feasibility
@@ -23,7 +24,6 @@ from hyperhook_plugins.gp.history import History, Key, key_of
 from hyperhook_plugins.gp.hypervolume import front_of, hypervolume_improvement
 from hyperhook_plugins.gp.learning import CLOSE, are_same, learn
 from hyperhook_plugins.gp.maximisation import maximise
-from hyperhook_plugins.gp.model import Belief
 from hyperhook_plugins.gp.paths import draw_path
 from hyperhook_plugins.gp.plugin import Acquisition
 from hyperhook_plugins.gp.prior import with_prior

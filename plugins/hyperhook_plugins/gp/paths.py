@@ -27,7 +27,7 @@ from collections.abc import Callable
 import torch
 from torch import Generator, Tensor
 
-from hyperhook_plugins.gp.model import Belief, covariance
+from hyperhook_plugins.gp.belief import Belief, covariance
 
 __all__ = ["draw_path"]
 

@@ -16,8 +16,9 @@ from hyperhook_plugins.gp.acquisition import (
     lower_confidence_bound,
     probability_of_improvement,
 )
+from hyperhook_plugins.gp.belief import Belief
 from hyperhook_plugins.gp.evidence import fit
-from hyperhook_plugins.gp.model import Belief, Surrogate
+from hyperhook_plugins.gp.model import Surrogate
 from hyperhook_plugins.gp.paths import draw_path
 from hyperhook_plugins.gp.warping import Scale
 

@@ -24,9 +24,9 @@ from hyperhook import (
     TrialState,
 )
 from hyperhook_plugins.gp import GP
+from hyperhook_plugins.gp.belief import Belief
 from hyperhook_plugins.gp.diagnostics import Diagnostics, diagnostics_of
 from hyperhook_plugins.gp.insight import Insight
-from hyperhook_plugins.gp.model import Belief
 
 SPACE = Space({"a": Float(0.0, 1.0), "b": Float(0.0, 1.0), "net": Choice(["cnn", "mlp"]), "fixed": Int(3, 3)})
 NOISE = 5.0

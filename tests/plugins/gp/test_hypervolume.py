@@ -9,8 +9,8 @@ import torch
 from botorch.utils.multi_objective.hypervolume import Hypervolume, infer_reference_point
 from torch import Tensor
 
+from hyperhook_plugins.gp.belief import Belief
 from hyperhook_plugins.gp.hypervolume import front_of, hypervolume_improvement
-from hyperhook_plugins.gp.model import Belief
 
 
 class Known:
