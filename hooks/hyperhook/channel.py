@@ -49,6 +49,7 @@ class Channel:
         self._manager = manager
         self._report_standing = report
         self._inline = inline
+        self._reported: int | None = None
         self._failed = False
         self._turn = threading.RLock()
 
@@ -108,11 +109,14 @@ class Channel:
         """
         if self._report_standing is None or not self._manager.decides("should_stop"):
             return False
+        standing = curve.standing
+        new = None if standing is None or standing.step == self._reported else standing  # reading waits for no writer
         try:
-            study = self._report_standing(curve.standing)
+            study = self._report_standing(new)
         except StoreError as error:
             log.error("no pruner is asked about trial %s, which goes on: %s", trial.name, error)
             return False
+        self._reported = None if standing is None else standing.step
         if expects and not any(other.curve or other.value is not None for other in study.trials):
             curve.require()
         stored = next((other for other in study.trials if other.id == trial.id), trial)

@@ -50,7 +50,7 @@ from hyperhook.events import MetricsLogged, ParamsLogged, decode
 from hyperhook.home import Home
 from hyperhook.journal import read
 from hyperhook.parameters import Scalar
-from hyperhook.records import StudyRecord, TrialRecord
+from hyperhook.records import StudyRecord, TrialRecord, TrialState
 from hyperhook.workspace import JOURNAL
 
 if TYPE_CHECKING:
@@ -231,7 +231,8 @@ def _journal(home: Home, trial: TrialRecord) -> Path | None:
     path = home.trial(trial.id) / JOURNAL
     if path.exists():
         return path
-    log.warning("%s is gone: what trial %s logged cannot be exported", path, trial.name)
+    if trial.state is not TrialState.QUEUED:
+        log.warning("%s is gone: what trial %s logged cannot be exported", path, trial.name)
     return None
 
 

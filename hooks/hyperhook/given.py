@@ -69,5 +69,12 @@ def holds(params: Params, wanted: Params) -> bool:
 
 
 def _value(space: Space, name: str, value: Scalar) -> Scalar:
-    """Return an int that is meant as a float as one."""
-    return float(value) if isinstance(space.get(name), Float) and is_number(value) else value  # type: ignore[arg-type]
+    """Return an int that is meant as a float as one, and one on a step as the number that stands there."""
+    parameter = space.get(name)
+    if not isinstance(parameter, Float) or not is_number(value):
+        return value
+    if not parameter.low <= value <= parameter.high:  # type: ignore[operator]
+        return value  # the check says so
+    number = float(value)  # type: ignore[arg-type]
+    is_on_a_step = parameter.step is not None and parameter.contains(number)
+    return parameter.from_unit(parameter.to_unit(number)) if is_on_a_step else number

@@ -47,7 +47,7 @@ class Known:
         """
         change, point, known = self.change or 0, self.point, dict(self._trials)
         for row in trials:
-            change = max(change, row.changed)
+            change = max(change, row.changed or 0)  # an older version that still runs knows no changes
             if row.study == self.study:
                 before = known.get(row.id)
                 known[row.id] = replace(trial_of(row), curve=before.curve if before else ())

@@ -370,6 +370,7 @@ class Study:
         rng = random.Random(None if study.seed is None else f"{study.seed}:{len(study.trials)}")
         whole = completed(self.space, wanted, {}, rng)
         if whole.keys() != wanted.keys():
+            self._begin()  # the suggester may have to be prepared
             whole = completed(self.space, wanted, self._suggest(study) or {}, rng)
         return self._workspace.store.enqueue(self.name, secrets.token_hex(8), whole, None if repeat else wanted)
 

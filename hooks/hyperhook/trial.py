@@ -93,7 +93,8 @@ class Trial(ArtifactLog, DescriptionLog):
         self._known_datasets = {}
         self._next_step = 0
         self._stop_requested = False
-        self._asked_at: int | None = None
+        self._epoch: int | None = None
+        self._asked_in: int | None = None
         self._recorded: dict[str, int] = {}
         self._waiting: deque[_Waiting] = deque()
         self._turn = threading.RLock()
@@ -178,8 +179,9 @@ class Trial(ArtifactLog, DescriptionLog):
             step = self._next_step
         elif type(step) is not int or step < 0:
             step = as_count("step", step)
-        if epoch is not None and type(epoch) is not int:
-            epoch = as_count("epoch", epoch)
+        if epoch is not None:
+            self._epoch = epoch if type(epoch) is int else as_count("epoch", epoch)
+            epoch = self._epoch
         if not isinstance(metrics, Mapping):
             raise MetricError(f"log: expected names and numbers, as in {{'loss': 0.5}}, got {brief(metrics)}")
         if len(metrics) > MOST_METRICS:
@@ -291,12 +293,12 @@ class Trial(ArtifactLog, DescriptionLog):
         Read it behind each validation, when the objective's metric was logged: pruners judge by it.
 
         Raises:
-            ObjectiveError: This was read twice, with metrics logged before each, and the objective's was never among
-                them, in this trial or another one: a pruner would never prune.
+            ObjectiveError: This was read in one epoch and in a later one, by the epochs that were logged, and the
+                objective's metric was never there, in this trial or another one: a pruner would never prune.
         """
-        expects = self._asked_at is not None and self._asked_at != self.last_step
-        self._asked_at = self.last_step
-        return self.ask_pruners(expects=expects)
+        if self._asked_in is None:
+            self._asked_in = self._epoch
+        return self.ask_pruners(expects=self._asked_in != self._epoch)
 
     def ask_pruners(self, *, expects: bool) -> bool:
         """Return what `should_stop` does: for adapters, who know when their trainer has validated.

@@ -48,7 +48,8 @@ class Untried:
     def take(self, propose: Callable[[], Params], rng: random.Random) -> Params:
         """Return the first of some proposals that is new, and count it as tried from now on.
 
-        Where none is, a finite space is searched for what is left; where nothing is, the last proposal comes again.
+        Where none is, a finite space is searched for what is left, at random and then in order; where nothing is, the
+        last proposal comes again.
 
         Args:
             propose: Returns params of the space, others each time.
@@ -68,6 +69,9 @@ class Untried:
                 return params
             params = propose()
         if self._space.cardinality is not None:
+            for _ in range(_TRIES):  # what is proposed may lie in a corner that is used up
+                if (drawn := self._space.sample(rng)) in self:
+                    return drawn
             left = list(islice((found for found in Grid(self._space) if found in self), _LEFT))
             if left:
                 return rng.choice(left)

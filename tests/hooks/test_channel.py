@@ -216,3 +216,17 @@ def test_a_copy_appends_to_the_same_journal_and_leaves_trackers_behind(
     assert not mirrors.points(out)
     channel.emit(TRIAL, POINT)
     assert mirrors.points(out) == {(0, "loss", 3, 0.5): 2}
+
+
+def test_a_question_without_a_new_point_writes_nothing(journal: Journal) -> None:
+    reported: list[hh.Point | None] = []
+
+    def report(point: hh.Point | None) -> StudyRecord:
+        reported.append(point)
+        return STUDY
+
+    channel, curve = Channel(journal, Manager([Stops()]), report), Curve(STUDY.objective)
+    for step, metrics in enumerate(({"acc": 1.0}, {"loss": 0.5}, {"acc": 1.0}, {"loss": 0.4})):
+        curve.add(metrics, step, None)
+        channel.should_stop(TRIAL, curve, expects=False)
+    assert reported == [None, hh.Point(0.5, 1), None, hh.Point(0.4, 3)]

@@ -133,7 +133,7 @@ def test_a_queued_trial_is_heard_of_when_it_starts(study: OpenStudy) -> None:
     recorder = RecordingPlugin()
     made = study(space=SPACE, plugins=[recorder])
     queued = made.enqueue({"x": 0.5})
-    assert recorder.calls == []
+    assert [call.hook for call in recorder.calls] == ["study_started"]
     trial = made.ask()
     assert queued is not None
     assert trial.id == queued.id
@@ -219,3 +219,22 @@ def _together(target: Callable[..., None], workers: int, *arguments: object) -> 
     for process in processes:
         process.join(120)
     assert [process.exitcode for process in processes] == [os.EX_OK] * workers
+
+
+def test_the_suggester_is_prepared_before_it_fills_in(study: OpenStudy) -> None:
+    heard: list[str] = []
+
+    class Prepared:
+        @hh.hookimpl
+        def prepare(self, study: StudyRecord) -> None:
+            heard.append("prepare")
+
+        @hh.hookimpl
+        def suggest(self, study: StudyRecord, count: int) -> list[hh.Params]:
+            heard.append("suggest")
+            return [{"x": 0.25, "net": "mlp"}]
+
+    queued = study(space=SPACE, plugins=[Prepared()]).enqueue({"net": "mlp"})
+    assert queued is not None
+    assert queued.params == {"x": 0.25, "net": "mlp"}
+    assert heard == ["prepare", "suggest"]

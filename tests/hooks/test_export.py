@@ -331,6 +331,15 @@ def test_a_journal_that_is_gone_is_said_and_the_rest_is_there(
     assert f"{gone} is gone: what trial digits-0 logged cannot be exported" in caplog.text
 
 
+def test_a_queued_trial_has_logged_nothing_and_nothing_is_missed(
+    study: OpenStudy, command: Command, caplog: pytest.LogCaptureFixture
+) -> None:
+    made = study(name="waiting", space={"x": hh.Float(0.0, 1.0)})
+    made.enqueue({"x": 0.5})
+    assert list(csv.DictReader(io.StringIO(command("waiting", "--points"), newline=""))) == []
+    assert caplog.text == ""
+
+
 def test_a_metric_whose_name_looks_like_an_event_is_no_param(study: OpenStudy, command: Command) -> None:
     made = study("s", space=None, objective=None)
     with made.trial() as trial:

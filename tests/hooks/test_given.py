@@ -75,3 +75,8 @@ def test_holding_looks_at_types() -> None:
     assert holds(params, {"a": 1})
     assert not holds(params, {"a": True})
     assert not holds(params, {"c": None})
+
+
+def test_a_number_on_a_step_is_the_one_that_stands_there() -> None:
+    space = Space({"drop": Float(0.0, 0.9, step=0.1)})
+    assert given(space, {"drop": 0.1 + 0.2}) == given(space, {"drop": 0.3})

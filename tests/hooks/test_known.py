@@ -222,3 +222,13 @@ def test_a_store_from_before_there_were_curves_is_brought_up_to_date(path: Path)
         names = {name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'index'")}
     database.close()
     assert {"trials_by_change", "points_by_study"} <= names
+
+
+def test_a_trial_that_an_older_version_began_is_read(store: Store, path: Path) -> None:
+    store.claim("s", "a", {})
+    with sqlite3.connect(path) as connection:
+        connection.execute(
+            "INSERT INTO trials (id, study, number, params, state, started_time, changed) "
+            "VALUES ('b', 's', 1, '{}', 'RUNNING', 0.0, NULL)"
+        )
+    assert [trial.id for trial in Store(path).study("s").trials] == ["a", "b"]

@@ -286,15 +286,19 @@ def test_without_an_objective_a_standard_error_names_its_metric(sink: Sink) -> N
     assert [event.stderr for event in sink.events if isinstance(event, MetricsLogged)] == [{"acc": 0.1}]
 
 
-def test_the_metric_is_expected_at_the_second_question_behind_metrics(trial: Trial, sink: Sink) -> None:
+def test_the_metric_is_expected_in_the_second_epoch_that_is_asked_in(trial: Trial, sink: Sink) -> None:
     assert not trial.should_stop
-    assert not trial.should_stop  # nothing was logged
-    trial.log({"loss": 0.5}, step=1)
-    assert not trial.should_stop
-    assert not trial.should_stop  # nothing new
-    trial.log({"loss": 0.5}, step=2)
-    assert not trial.should_stop
-    assert sink.expects == [False, False, False, False, True]
+    for step, epoch in enumerate((None, 0, None, 0, 1)):
+        trial.log({"loss": 0.5}, step=step, epoch=epoch)
+        assert not trial.should_stop
+    assert sink.expects == [False, False, False, False, False, True]
+
+
+def test_a_loop_that_logs_no_epochs_may_validate_when_it_likes(trial: Trial, sink: Sink) -> None:
+    for step in range(5):
+        trial.log({"loss": 0.5}, step=step)
+        assert not trial.should_stop
+    assert sink.expects == [False] * 5
 
 
 def test_adapters_say_by_themselves_whether_it_is(trial: Trial, sink: Sink) -> None:

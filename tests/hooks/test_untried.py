@@ -44,3 +44,11 @@ def test_the_first_that_is_new() -> None:
 
 def test_one_true_and_one_point_zero_are_three() -> None:
     assert len({key_of({"x": value}) for value in (1, True, 1.0)}) == 3
+
+
+def test_a_corner_that_is_used_up_does_not_draw_the_search_to_another_one() -> None:
+    space = Space({"a": Int(0, 99), "b": Int(0, 99)})
+    corner: list[Params] = [{"a": 50, "b": 50}]
+    untried, rng = Untried(study_of(corner, space=space)), random.Random(0)
+    taken = [untried.take(lambda: corner[0], rng) for _ in range(40)]
+    assert sum(params["a"] in range(11) for params in taken) < 20  # in the grid's order all of them would
