@@ -54,7 +54,7 @@ class Feasibility:
         if history.failed:
             everywhere = range(len(history.tried))
             failures = [float(place in history.failed) for place in everywhere]
-            limits.append(_limit(history, encoding, device, everywhere, failures, 0.5))
+            limits.append(_limit(history, encoding, device, everywhere, failures, 0.5, straight=True))
         return cls(tuple(limits))
 
     def log_probability(self, x: Tensor) -> Tensor:
@@ -73,9 +73,14 @@ def _limit(
     places: Sequence[int],
     values: Sequence[float],
     bound: float,
+    *,
+    straight: bool = False,
 ) -> tuple[Belief, float]:
-    """Return the belief of something that some trials are known to have come to, and a bound as it sees it."""
+    """Return the belief of something that some trials are known to have come to, and a bound as it sees it.
+
+    Two values alone are not bent: any bend explains them as well.
+    """
     tried = replace(history, tried=tuple(history.tried[place] for place in places))
-    learned = learn(tried, encoding, device, values)
+    learned = learn(tried, encoding, device, values, straight=straight)
     scale, log_bend = learned.surrogate.scale, learned.surrogate.log_bend
     return learned.belief, scale.z(bound, scale.bent(log_bend), log_bend)

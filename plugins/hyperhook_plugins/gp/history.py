@@ -37,6 +37,7 @@ class History:
             the constraints that no trial has a value for.
         failed: Which of them failed or diverged.
         infeasible: Which of them do not meet all constraints, or failed.
+        complete: Which of them are COMPLETE and did not diverge, so that their losses differ by params and noise alone.
         durations: How long each of them took, in seconds; 0 where nobody knows.
     """
 
@@ -49,6 +50,7 @@ class History:
     failed: frozenset[int] = frozenset()
     infeasible: frozenset[int] = frozenset()
     durations: tuple[float, ...] = ()
+    complete: frozenset[int] = frozenset()
 
     @property
     def seen(self) -> set[Key]:
@@ -94,6 +96,7 @@ def history_of(study: StudyRecord) -> History:
         failed,
         failed | {place for place, trial in enumerate(ended) if not study.is_feasible(trial)},
         tuple(max((t.finished_time or 0.0) - t.started_time, 0.0) for t in ended),
+        frozenset(place for place, t in enumerate(ended) if t.state is TrialState.COMPLETE) - failed,
     )
 
 

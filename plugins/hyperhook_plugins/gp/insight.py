@@ -67,7 +67,7 @@ class Insight:
         try:
             with own_settings():
                 learned = learn(history, encoding, place)
-                noisy = is_noisy(learned, encoding.dimension)
+                noisy = is_noisy(learned, encoding.dimension, history.complete)
         except NUMERICAL as error:
             raise HyperhookError(
                 f"GP: study {study.name!r} cannot be modelled ({type(error).__name__}: {error}); look at its values"

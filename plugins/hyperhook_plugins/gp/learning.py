@@ -14,7 +14,7 @@ References:
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 
@@ -31,7 +31,7 @@ from hyperhook_plugins.gp.model import LOUD, SILENT, Surrogate, Trend
 from hyperhook_plugins.gp.subset import telling
 from hyperhook_plugins.gp.warping import Scale
 
-__all__ = ["NUMERICAL", "Learned", "are_same", "is_noisy", "learn", "learn_from", "own_settings"]
+__all__ = ["NUMERICAL", "Learned", "is_noisy", "learn", "learn_from", "own_settings", "repeats_agree"]
 
 log = logging.getLogger("hyperhook")
 
@@ -135,12 +135,13 @@ def learn_from(
     return Learned(Belief(surrogate, x[seen], y[None], known=known), seen.tolist())
 
 
-def is_noisy(learned: Learned, dimension: int) -> bool:
+def is_noisy(learned: Learned, dimension: int, complete: Collection[int]) -> bool:
     """Tell whether losses differ significantly by more than their params can explain.
 
     Args:
         learned: What was learned of them.
         dimension: How many parameters vary.
+        complete: See `repeats_agree`.
 
     Raises:
         RuntimeError: A fit failed.
@@ -148,19 +149,23 @@ def is_noisy(learned: Learned, dimension: int) -> bool:
     surrogate = learned.surrogate
     if learned.belief.known.max() > NEGLIGIBLE:
         return True  # who gives standard errors knows it
-    if surrogate.likelihood.noise <= NEGLIGIBLE or are_same(learned.belief):
+    if surrogate.likelihood.noise <= NEGLIGIBLE or repeats_agree(learned, complete):
         return False
     silent = fit(Surrogate(surrogate.train_inputs[0], surrogate.scale, dimension, SILENT))
     return surrogate.log_likelihood - silent.log_likelihood > SIGNIFICANT
 
 
-def are_same(belief: Belief) -> bool | None:
+def repeats_agree(learned: Learned, complete: Collection[int]) -> bool | None:
     """Tell whether repeated trials have the same loss, so that what looks like noise is none; None without repeats.
 
     Args:
-        belief: What is believed of the losses; batch 1.
+        learned: What was learned of the losses.
+        complete: Which of the history's trials count; those that failed or were stopped differ for other reasons.
     """
-    first, second = (torch.cdist(belief.x, belief.x, p=torch.inf) < CLOSE).triu(1).nonzero(as_tuple=True)
+    belief = learned.belief
+    counts = torch.tensor([row in complete for row in learned.rows], device=belief.x.device)
+    close = torch.cdist(belief.x, belief.x, p=torch.inf) < CLOSE
+    first, second = (close & counts & counts[:, None]).triu(1).nonzero(as_tuple=True)
     if not len(first):
         return None
     furthest = (belief.y[0, first] - belief.y[0, second]).abs().max()
@@ -168,21 +173,26 @@ def are_same(belief: Belief) -> bool | None:
 
 
 def _fitted(x: Tensor, scale: Scale, dimension: int, straight: bool) -> Surrogate:
-    """Return the surrogate whose noise, or lack of it, explains the losses."""
+    """Return the surrogate that explains the losses; one with the prior's hyperparameters where the fit fails."""
     try:
-        quiet = fit(Surrogate(x, scale, dimension, straight=straight))
-        loud = fit(Surrogate(x, scale, dimension, LOUD, straight=straight))
-        return loud if loud.log_likelihood - quiet.log_likelihood > SIGNIFICANT else quiet
+        return _explaining(x, scale, dimension, straight)
     except NUMERICAL as error:
         log.warning("gp: the fit failed (%s: %s); the prior's hyperparameters are taken", type(error).__name__, error)
         log.debug("gp: traceback", exc_info=True)
         return Surrogate(x, scale, dimension, straight=straight)
 
 
+def _explaining(x: Tensor, scale: Scale, dimension: int, straight: bool, trend: Trend | None = None) -> Surrogate:
+    """Return the surrogate whose noise, or lack of it, explains the losses."""
+    quiet = fit(Surrogate(x, scale, dimension, straight=straight, trend=trend))
+    loud = fit(Surrogate(x, scale, dimension, LOUD, straight=straight, trend=trend))
+    return loud if loud.log_likelihood - quiet.log_likelihood > SIGNIFICANT else quiet
+
+
 def _informed(surrogate: Surrogate, x: Tensor, dimension: int, straight: bool, trend: Trend) -> Surrogate:
     """Return a surrogate that expects a trend; the one without where that explains the losses as well."""
     try:
-        informed = fit(Surrogate(x, surrogate.scale, dimension, surrogate.expected, straight=straight, trend=trend))
+        informed = _explaining(x, surrogate.scale, dimension, straight, trend)
     except NUMERICAL as error:
         log.warning("gp: the fit with a trend failed (%s: %s); none is taken", type(error).__name__, error)
         return surrogate

@@ -152,7 +152,9 @@ def walk(score: Score, encoding: Encoding, units: Tensor) -> tuple[Tensor, bool]
             break
         rows = torch.tensor([r for r, _, _ in moves])
         trial = units[rows]
-        trial[torch.arange(len(moves)), [i for _, i, _ in moves]] = torch.tensor([u for _, _, u in moves]).double()
+        trial[torch.arange(len(moves)), [i for _, i, _ in moves]] = torch.tensor(
+            [u for _, _, u in moves], dtype=torch.float64
+        )
         gained = _evaluate(score, encoding, trial)
         uphill: list[int] = []
         for r in going:

@@ -22,7 +22,7 @@ from hyperhook_plugins.gp.encoding import Encoding
 from hyperhook_plugins.gp.feasibility import Feasibility
 from hyperhook_plugins.gp.history import History, Key, key_of
 from hyperhook_plugins.gp.hypervolume import front_of, hypervolume_improvement
-from hyperhook_plugins.gp.learning import CLOSE, are_same, learn
+from hyperhook_plugins.gp.learning import CLOSE, Learned, learn, repeats_agree
 from hyperhook_plugins.gp.maximisation import maximise
 from hyperhook_plugins.gp.paths import draw_path
 from hyperhook_plugins.gp.plugin import Acquisition
@@ -52,7 +52,7 @@ class Mind:
     Attributes:
         history: What the trials told.
         encoding: How params become columns.
-        belief: What is believed of the losses; batch 1.
+        learned: What they teach of the losses.
         further: What is believed of the losses by each further objective, likewise.
         leading: What the earlier studies that count found best, ``k x D`` units.
         feasibility: What is believed of the constraints, and of failures.
@@ -61,7 +61,7 @@ class Mind:
 
     history: History
     encoding: Encoding
-    belief: Belief
+    learned: Learned
     further: tuple[Belief, ...]
     leading: Tensor
     feasibility: Feasibility
@@ -79,15 +79,26 @@ class Mind:
         """Learn from a history that has a loss; what to expect of it is heeded where there is one objective."""
         several = any(history.further)  # a front in logarithms would be crowded at its ends: nothing is bent
         trend = None if several else trend
-        belief = learn(history, encoding, device, straight=several, trend=trend).belief
+        learned = learn(history, encoding, device, straight=several, trend=trend)
         further = tuple(
             learn(history, encoding, device, losses, straight=True).belief for losses in history.further if losses
         )
         cost = Cost.of(history, encoding, device) if per_second else None
         leading = torch.empty(0, len(encoding.space), dtype=torch.float64)
-        if trend is not None and belief.surrogate.trend is not None:
+        if trend is not None and learned.surrogate.trend is not None:
             leading = torch.cat([source.leading[:INCUMBENTS] for source in trend.sources])
-        return cls(history, encoding, belief, further, leading, Feasibility.of(history, encoding, device), cost)
+        return cls(history, encoding, learned, further, leading, Feasibility.of(history, encoding, device), cost)
+
+    @property
+    def belief(self) -> Belief:
+        """What is believed of the losses; batch 1."""
+        return self.learned.belief
+
+    @property
+    def noise(self) -> float:
+        """The most that the noise has of the variance of the losses."""
+        belief = self.belief
+        return float((belief.noise + belief.known).max()) * belief.surrogate.amplitude**2
 
     def best(self, acquisition: Acquisition, pending: list[Params], seen: set[Key], generator: Generator) -> Params:
         """Return the params with the highest acquisition.
@@ -134,8 +145,8 @@ class Mind:
             belief = belief.denoised(_normals(FANTASIES, len(belief.x), generator).to(belief.x))
         best: Tensor | None = None
         if self.history.infeasible:
-            lowest = self._lowest(feasible)
-            best = belief.mean(self.encoding.encode(lowest).to(belief.x)).amin(0)
+            lowest = self.encoding.encode(self._lowest(feasible)).to(belief.x)
+            best = belief.mean(torch.cat([lowest, pending])).amin(0)
         return (probability_of_improvement if acquisition == "pi" else expected_improvement)(belief, best)
 
     def _chosen(self, running: int) -> Acquisition:
@@ -144,22 +155,21 @@ class Mind:
         Where there is noise, an expected improvement stays too long around the first good place, since each trial there
         moves what is believed of it: every other trial follows a draw instead, which may lead anywhere.
         """
-        noise = float((self.belief.noise + self.belief.known).max())
         is_plain = self.cost is None and not self.feasibility.limits
-        if noise > VERY_NOISY and is_plain and (len(self.history.tried) + running) % 2:
+        if self.noise > VERY_NOISY and is_plain and (len(self.history.tried) + running) % 2:
             return "thompson"
-        return "nei" if noise > NOISY else "ei"
+        return "nei" if self.noise > NOISY else "ei"
 
     def _probe(self, pending: Tensor) -> Params | None:
         """Return all but the params of the best trial, where only a repeat of it tells noise from ripples."""
-        known, tried = self.belief.known, len(self.history.tried)
-        if self.further or tried < ENOUGH or known.max() > 0 or self.belief.noise.max() <= VERY_NOISY:
+        complete = [place for place in self.history.feasible if place in self.history.complete]
+        if self.further or len(complete) < ENOUGH or self.belief.known.max() > 0 or self.noise <= VERY_NOISY:
             return None
-        best = self._lowest(range(tried))[:1]
+        best = self._lowest(complete)[:1]
         free = [i for i in self.encoding.continuous if self.encoding.active(best)[0, i]]
         place = self.encoding.encode(best).to(pending)
         is_running = len(pending) > 0 and bool(((pending - place).abs().amax(-1) < CLOSE).any())
-        if not free or is_running or are_same(self.belief) is not None:
+        if not free or is_running or repeats_agree(self.learned, self.history.complete) is not None:
             return None
         nudged = best.clone()
         nudged[0, free] += torch.where(best[0, free] > 0.5, -NUDGE, NUDGE)

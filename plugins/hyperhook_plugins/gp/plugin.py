@@ -47,8 +47,8 @@ class GP:
     Args:
         startup: How many trials, running ones included, fill the space first; by default half as many as there are
             parameters, but 4 to 12.
-        device: Where the linear algebra runs: ``"cpu"``, ``"cuda"``, ``"cuda:1"``, …; ``"auto"`` takes a GPU where
-            there is one.
+        device: Where the linear algebra runs: ``"cpu"``, ``"cuda"``, ``"cuda:1"``, …; ``"auto"`` takes a GPU
+            where there is one with memory to spare, and the trials are many.
         seed: Seed of the search; by default that of the study. With one, the same trials give the same suggestion.
         acquisition: What the next trial is chosen by: ``"ei"`` (log expected improvement), ``"pi"`` (log probability of
             improvement), ``"ucb"`` (confidence bound), ``"thompson"`` (the minimum of a function drawn from what is

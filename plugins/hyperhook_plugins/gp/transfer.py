@@ -90,10 +90,7 @@ class Source:
             reason = "no trial with a value in this space" if earlier.dimension else "no parameter in common with it"
             log.warning("gp: the earlier study %s teaches this one nothing: it has %s", study.name, reason)
             return cls(earlier.units[:0], earlier.columns, None)
-        belief = _believed(study.name, earlier, device)
-        ranks = torch.tensor(earlier.losses, dtype=torch.float64)
-        if belief is not None:
-            ranks = belief.mean(earlier.x.to(device))[:, 0].cpu()
+        belief, ranks = _believed(study.name, earlier, device)
         return cls(earlier.units[_leading(earlier, ranks)], earlier.columns, belief)
 
     def expected(self, x: Tensor) -> Tensor:
@@ -104,18 +101,20 @@ class Source:
         return self.belief.mean(known)[:, 0].to(x.device)
 
 
-def _believed(name: str, earlier: Earlier, device: torch.device) -> Belief | None:
-    """Return what an earlier study's trials let one expect; None where they have no order."""
+def _believed(name: str, earlier: Earlier, device: torch.device) -> tuple[Belief | None, Tensor]:
+    """Return what an earlier study's trials let one expect, None where they have no order, and what to rank them by."""
+    losses_told = torch.tensor(earlier.losses, dtype=torch.float64)
     if len(set(earlier.losses)) < FEW:
-        return None
-    seen = telling(earlier.x, torch.tensor(earlier.losses, dtype=torch.float64), MANY)
+        return None, losses_told
+    seen = telling(earlier.x, losses_told, MANY)
     losses = [earlier.losses[place] for place in seen]
     stderrs = [earlier.stderrs[place] for place in seen] if earlier.stderrs else []
     try:
-        return learn_from(earlier.x[seen].to(device), losses, stderrs, earlier.dimension).belief
+        belief = learn_from(earlier.x[seen].to(device), losses, stderrs, earlier.dimension).belief
+        return belief, belief.mean(earlier.x.to(device))[:, 0].cpu()
     except NUMERICAL as error:
         log.warning("gp: the earlier study %s cannot be modelled (%s: %s)", name, type(error).__name__, error)
-        return None
+        return None, losses_told
 
 
 def _leading(earlier: Earlier, ranks: Tensor) -> list[int]:

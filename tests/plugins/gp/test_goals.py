@@ -291,3 +291,18 @@ def test_a_space_that_is_exhausted_is_said_to_be(caplog: pytest.LogCaptureFixtur
     assert [record.getMessage() for record in caplog.records] == [
         "gp: all 5 sets of params of the space were tried; some come again"
     ]
+
+
+def test_trials_that_run_keep_their_distance_although_one_failed() -> None:
+    space = Space({"x": Float(0.0, 1.0), "y": Float(0.0, 1.0)})
+    rng = random.Random(0)
+    trials = []
+    for number in range(12):
+        params = space.sample(rng)
+        value = None if number in (3, 7) else sum((float(v or 0) - 0.4) ** 2 for v in params.values())
+        state = TrialState.FAILED if value is None else TrialState.COMPLETE
+        trials.append(TrialRecord(f"t{number}", number, "s", params, state, value))
+    many = GP(device="cpu").suggest(StudyRecord("s", space, Minimize("loss"), 1, tuple(trials)), 8)
+    points = [space.to_unit(params) for params in many]
+    apart = min(math.dist(a, b) for place, a in enumerate(points) for b in points[:place])
+    assert apart > 0.02

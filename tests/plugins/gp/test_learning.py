@@ -24,23 +24,23 @@ def learned(n: int, deviation: float, seed: int, distinct: int | None = None) ->
 
 @pytest.mark.parametrize("n", [10, 25, 60])
 def test_without_noise_none_is_found(n: int) -> None:
-    assert not any(is_noisy(learned(n, 0.0, seed), 2) for seed in range(5))
+    assert not any(is_noisy(learned(n, 0.0, seed), 2, ()) for seed in range(5))
 
 
 def test_noise_is_found_at_its_size() -> None:
     for seed in range(5):
         found = learned(60, 0.2, seed)
-        assert is_noisy(found, 2)
+        assert is_noisy(found, 2, ())
         assert found.belief.noise.item() == pytest.approx(0.04 / 0.4, rel=0.8)
 
 
 def test_few_losses_do_not_tell() -> None:
-    assert sum(is_noisy(learned(10, 0.2, seed), 2) for seed in range(8)) <= 2
+    assert sum(is_noisy(learned(10, 0.2, seed), 2, ()) for seed in range(8)) <= 2
 
 
 def test_the_same_params_with_different_losses_are_noise() -> None:
     found = learned(30, 0.2, 0, distinct=6)
-    assert is_noisy(found, 2)
+    assert is_noisy(found, 2, ())
     within = found.belief.y[0].reshape(5, 6).var(0).mean().item()
     assert found.belief.noise.item() == pytest.approx(within, rel=0.4)
 

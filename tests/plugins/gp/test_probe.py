@@ -86,3 +86,21 @@ def test_what_cannot_be_moved_a_little_is_not_probed() -> None:
     study = study_of(space, lambda params: rng.gauss(0.0, 1.0))
     (params,) = GP(device="cpu").suggest(study, 1)
     assert params not in [trial.params for trial in study.trials]
+
+
+def test_trials_that_failed_or_were_stopped_are_no_repeats() -> None:
+    study = study_of(SPACE, noisy())
+    best, number = luckiest(study), len(study.trials)
+    again = {name: float(value or 0) + 1e-6 for name, value in best.params.items()}
+    for state, value in ((TrialState.FAILED, None), (TrialState.PRUNED, best.value)):
+        twin = TrialRecord("twin", number, "s", again, state=state, value=value)
+        (probe,) = GP(device="cpu").suggest(replace(study, trials=(*study.trials, twin)), 1)
+        assert distance(probe, best.params) < 1e-4
+
+
+def test_a_trial_that_was_stopped_is_not_the_one_that_is_repeated() -> None:
+    study = study_of(SPACE, noisy())
+    best, number = luckiest(study), len(study.trials)
+    stopped = TrialRecord("stopped", number, "s", {"x": 0.9, "y": 0.9}, state=TrialState.PRUNED, value=-5.0)
+    (probe,) = GP(device="cpu").suggest(replace(study, trials=(*study.trials, stopped)), 1)
+    assert distance(probe, best.params) < 1e-4
