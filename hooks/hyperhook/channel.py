@@ -49,6 +49,7 @@ class Channel:
         self._manager = manager
         self._report_standing = report
         self._inline = inline
+        self.was_asked = False
         self._reported: int | None = None
         self._failed = False
         self._turn = threading.RLock()
@@ -107,6 +108,7 @@ class Channel:
         Raises:
             ObjectiveError: The objective's metric is expected, and neither this trial nor another one ever logged it.
         """
+        self.was_asked = True
         if self._report_standing is None or not self._manager.decides("should_stop"):
             return False
         standing = curve.standing

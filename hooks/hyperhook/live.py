@@ -41,6 +41,7 @@ class LiveTrials:
         self._manager = manager
         self._outlet = outlet
         self._channels: dict[str, Channel] = {}
+        self._has_warned = False
 
     def begin(
         self,
@@ -119,9 +120,12 @@ class LiveTrials:
         if trial.record.state.is_finished or channel is None:
             raise TrialStateError(f"tell: trial {trial.record.name!r} has ended already, as {trial.record.state}")
         trial.flush()
-        if channel.journal.grew_elsewhere:
+        grew_elsewhere = channel.journal.grew_elsewhere
+        if grew_elsewhere:
             trial.catch_up(event for event, _ in read(channel.journal.path))
         how = told or (TrialState.PRUNED if trial.stop_requested else TrialState.COMPLETE)
+        if how is TrialState.COMPLETE and not (channel.was_asked or grew_elsewhere):
+            self._warn_of_idle_pruner(trial)
         point = self._point(trial, value, how)
         if spread is not None and point is not None:
             point = replace(point, stderr=spread)
@@ -133,6 +137,17 @@ class LiveTrials:
         self._manager.events.trial_finished(trial=ended)
         self.let_go(trial.id)
         return ended
+
+    def _warn_of_idle_pruner(self, trial: Trial) -> None:
+        """Say, once, that a pruner stops nothing where nobody asks it."""
+        could_stop = trial.curve.count > 1 and not self._study.further and self._manager.decides("should_stop")
+        if could_stop and not self._has_warned:
+            self._has_warned = True
+            log.warning(
+                "trial %s ended without ever reading should_stop, so that no pruner could stop it: read "
+                "trial.should_stop behind each validation, and return where it is True",
+                trial.record.name,
+            )
 
     def let_go(self, trial_id: str) -> None:
         """Close what is open for a trial."""

@@ -381,6 +381,18 @@ def test_without_a_pruner_no_curve_is_kept(study: OpenStudy) -> None:
     assert made.trials[0].curve == ()
 
 
+def test_a_pruner_that_is_never_asked_is_warned_of_once(study: OpenStudy, caplog: pytest.LogCaptureFixture) -> None:
+    def train(trial: hh.Trial) -> None:
+        for step in range(3):
+            trial.log({"loss": 1.0}, step=step)
+            assert not (asks and trial.should_stop)
+
+    for plugins, asks, warnings in (([Pruner()], False, 1), ([Pruner()], True, 0), ([], False, 0)):
+        caplog.clear()
+        study(name=f"s{len(plugins)}{asks}", plugins=plugins).run(train, trials=3)
+        assert caplog.text.count("ended without ever reading should_stop") == warnings
+
+
 def test_a_metric_that_is_missing_ends_the_search_when_it_is_asked_about_twice(study: OpenStudy) -> None:
     made, epochs = study(objective=hh.Minimize("val_los"), plugins=[Pruner()]), []
 
