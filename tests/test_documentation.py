@@ -69,6 +69,15 @@ def test_the_page_on_pruning_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert names["study"].best.value < 0.2
 
 
+def test_the_page_on_spaces_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {"__name__": "docs"}
+    (code,) = blocks("docs/spaces.md")
+    exec(code, names)
+    assert len(names["study"].trials) == 5
+    assert names["study"].enqueue({"dropout": 0.2}).params["dropout"] == 0.2
+
+
 def test_the_page_on_suggesters_runs_from_top_to_bottom(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     names: dict[str, object] = {"__name__": "docs"}
