@@ -22,13 +22,11 @@ import math
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from itertools import accumulate, takewhile
-from typing import Literal, TypeAlias
 
 from hyperhook import CurvePoint, StudyRecord, TrialRecord, hookimpl
+from hyperhook.objective import Unit
 
 __all__ = ["ASHA", "Hyperband"]
-
-Unit: TypeAlias = Literal["epoch", "step"]
 
 
 class ASHA:

@@ -9,13 +9,11 @@ nothing is above it.
 from __future__ import annotations
 
 from bisect import bisect_right
-from typing import Literal, TypeAlias
 
 from hyperhook import StudyRecord, TrialRecord, TrialState, hookimpl
+from hyperhook.objective import Unit
 
 __all__ = ["Median", "Percentile"]
-
-Unit: TypeAlias = Literal["epoch", "step"]
 
 
 class Percentile:

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import math
-from typing import Literal, TypeAlias
 
 from hyperhook import StudyRecord, TrialRecord, hookimpl
+from hyperhook.objective import Unit
 
 __all__ = ["Patience"]
-
-Unit: TypeAlias = Literal["epoch", "step"]
 
 
 class Patience:

@@ -20,7 +20,7 @@ All tensors are float64 on the CPU.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeGuard
 
@@ -29,7 +29,7 @@ from torch import Tensor
 
 from hyperhook import Choice, Float, Int, Params, Scalar, Space
 
-__all__ = ["Encoding", "enumerate_params", "is_unordered", "neighbours"]
+__all__ = ["Encoding", "is_unordered", "neighbours"]
 
 
 @dataclass(frozen=True)
@@ -187,37 +187,3 @@ def _coordinate(parameter: Float | Int | Choice, place: int) -> float:
     if isinstance(parameter, Int):
         return parameter.to_unit(parameter.low + place * parameter.step)
     return (place + 0.5) / (parameter.cardinality or 1)
-
-
-def enumerate_params(space: Space) -> Iterator[dict[str, Scalar]]:
-    """Go through every set of params of a finite space, in order.
-
-    Args:
-        space: A space whose `cardinality` is not None.
-
-    Example:
-        >>> [p["n"] for p in enumerate_params(Space({"n": Int(1, 3)}))]
-        [1, 2, 3]
-    """
-    names = list(space)
-
-    def below(position: int, params: dict[str, Scalar]) -> Iterator[dict[str, Scalar]]:
-        if position == len(names):
-            yield params
-            return
-        name = names[position]
-        if not space.is_active(name, params):
-            yield from below(position + 1, params)
-            return
-        for value in _values(space[name]):
-            yield from below(position + 1, params | {name: value})
-
-    return below(0, {})
-
-
-def _values(parameter: Float | Int | Choice) -> Sequence[Scalar] | Iterator[Scalar]:
-    if isinstance(parameter, Choice):
-        return parameter.options
-    if isinstance(parameter, Int):
-        return range(parameter.low, parameter.high + 1, parameter.step)
-    return (parameter.from_unit(_coordinate(parameter, place)) for place in range(parameter.cardinality or 0))

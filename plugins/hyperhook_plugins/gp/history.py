@@ -6,21 +6,14 @@ import math
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
 
-from hyperhook import Params, Scalar, StudyRecord, TrialRecord, TrialState
+from hyperhook import Params, StudyRecord, TrialRecord, TrialState
+from hyperhook.untried import Key, key_of
 
-__all__ = ["History", "Key", "history_of", "key_of"]
+__all__ = ["History", "history_of"]
 
 _ENOUGH = 3
 """How many complete trials must have stood at an epoch to tell how much is still to come from there on."""
-
-Key: TypeAlias = frozenset[tuple[str, type, Scalar]]
-
-
-def key_of(params: Params) -> Key:
-    """Return params as something to compare by, in which 1, 1.0 and True differ."""
-    return frozenset((name, type(value), value) for name, value in params.items())
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,9 +28,10 @@ from torch import Generator, Tensor
 from torch.quasirandom import SobolEngine
 
 from hyperhook import Params
+from hyperhook.grid import Grid
+from hyperhook.untried import Key, key_of
 from hyperhook_plugins.gp.acquisition import Score
-from hyperhook_plugins.gp.encoding import Encoding, enumerate_params, is_unordered, neighbours
-from hyperhook_plugins.gp.history import Key, key_of
+from hyperhook_plugins.gp.encoding import Encoding, is_unordered, neighbours
 from hyperhook_plugins.gp.prior import by_quantiles
 
 __all__ = ["climb", "maximise", "space_filling", "spread", "vary", "walk"]
@@ -60,7 +61,7 @@ def maximise(score: Score, encoding: Encoding, best: Tensor, seen: Collection[Ke
     """
     size = encoding.space.cardinality
     if size is not None and size <= ENUMERABLE:
-        units = encoding.units(list(enumerate_params(encoding.space)))
+        units = encoding.units(list(Grid(encoding.space)))
         scores = _evaluate(score, encoding, units)
     else:
         near = vary(encoding, best, NEAR, generator)
@@ -218,7 +219,7 @@ def _first_unseen(encoding: Encoding, units: Tensor, seen: Collection[Key]) -> P
         if key_of(params) not in seen:
             return params
     if encoding.space.cardinality is not None:
-        for params in enumerate_params(encoding.space):
+        for params in Grid(encoding.space):
             if key_of(params) not in seen:
                 return params
     return encoding.params(units[:1])[0]

@@ -10,6 +10,7 @@ from botorch.utils.sampling import draw_sobol_normal_samples
 from torch import Generator, Tensor
 
 from hyperhook import Params
+from hyperhook.untried import Key, key_of
 from hyperhook_plugins.gp.acquisition import (
     Score,
     expected_improvement,
@@ -20,7 +21,7 @@ from hyperhook_plugins.gp.belief import Belief
 from hyperhook_plugins.gp.cost import Cost
 from hyperhook_plugins.gp.encoding import Encoding
 from hyperhook_plugins.gp.feasibility import Feasibility
-from hyperhook_plugins.gp.history import History, Key, key_of
+from hyperhook_plugins.gp.history import History
 from hyperhook_plugins.gp.hypervolume import front_of, hypervolume_improvement
 from hyperhook_plugins.gp.learning import CLOSE, Learned, learn, repeats_agree
 from hyperhook_plugins.gp.maximisation import maximise

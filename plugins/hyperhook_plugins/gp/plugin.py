@@ -59,7 +59,7 @@ class GP:
             expected improvement per second.
         warm_start: Earlier studies to learn from: names of studies in the same home, or records, as ``Study.record()``
             returns them, from anywhere. They are taken as they are when the search begins. Of the first trials every
-            other one is one of their best.
+            other one is one of their best, as long as the trials so far bear them out.
 
     Raises:
         ValueError: `startup` is below 1, there is no acquisition of that name, or it is none to divide by seconds, or
@@ -165,7 +165,8 @@ class GP:
         """Warn, once for each study, that nothing new is left to try."""
         if study.space.cardinality is None or study.name in self._exhausted:
             return
-        from hyperhook_plugins.gp.history import history_of, key_of
+        from hyperhook.untried import key_of
+        from hyperhook_plugins.gp.history import history_of
 
         seen = history_of(study).seen
         if any(key_of(params) in seen for params in chosen):

@@ -10,9 +10,10 @@ import torch
 from torch import Generator
 
 from hyperhook import Params, StudyRecord
+from hyperhook.untried import key_of
 from hyperhook_plugins.gp.devices import device_of, given_back
 from hyperhook_plugins.gp.encoding import Encoding
-from hyperhook_plugins.gp.history import History, history_of, key_of
+from hyperhook_plugins.gp.history import History, history_of
 from hyperhook_plugins.gp.learning import EXACT, NUMERICAL, own_settings
 from hyperhook_plugins.gp.maximisation import space_filling
 from hyperhook_plugins.gp.mind import Mind

@@ -35,11 +35,11 @@ import torch
 from torch import Generator, Tensor
 
 from hyperhook import Params, Space, StudyRecord
+from hyperhook.untried import Key, key_of
 from hyperhook_plugins.gp.belief import Belief
 from hyperhook_plugins.gp.devices import device_of
 from hyperhook_plugins.gp.earlier import Earlier
 from hyperhook_plugins.gp.encoding import Encoding
-from hyperhook_plugins.gp.history import Key, key_of
 from hyperhook_plugins.gp.learning import NUMERICAL, learn_from, own_settings
 from hyperhook_plugins.gp.maximisation import space_filling
 from hyperhook_plugins.gp.subset import telling

@@ -7,8 +7,9 @@ import torch
 from torch import Generator, Tensor
 
 from hyperhook import Choice, Float, Int, Params, Space
-from hyperhook_plugins.gp.encoding import Encoding, enumerate_params
-from hyperhook_plugins.gp.history import Key, key_of
+from hyperhook.grid import Grid
+from hyperhook.untried import Key, key_of
+from hyperhook_plugins.gp.encoding import Encoding
 from hyperhook_plugins.gp.maximisation import Score, climb, maximise, space_filling, spread, vary, walk
 
 MIXED = Space(
@@ -140,7 +141,7 @@ def test_space_filling_points_go_on_where_they_were_and_fill_the_space() -> None
 def test_space_filling_gets_to_the_last_unseen_point() -> None:
     space = Space({"n": Int(1, 500)})
     encoding = Encoding.of(space)
-    seen = {key_of(params) for params in enumerate_params(space) if params["n"] != 311}
+    seen = {key_of(params) for params in Grid(space) if params["n"] != 311}
     assert space_filling(encoding, 0, 0, seen) == {"n": 311}
 
 
