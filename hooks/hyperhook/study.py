@@ -6,36 +6,34 @@ import atexit
 import logging
 import numbers
 import os
-import random
 import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from types import TracebackType
-from typing import TYPE_CHECKING, Literal, NamedTuple, SupportsFloat, overload
+from typing import TYPE_CHECKING, Literal, SupportsFloat, overload
 
 from hyperhook import insight
+from hyperhook.asking import Draft, draft, filled, nothing_left, suggested, used
 from hyperhook.constraint import Constraint, Relation, as_constraints
 from hyperhook.errors import (
     EmptyStudyError,
     NotFiniteError,
     NothingLeftError,
     ObjectiveError,
-    PluginError,
-    SpaceError,
     StudyError,
     TrialStateError,
 )
 from hyperhook.events import text
 from hyperhook.executor import ThisProcess
 from hyperhook.export import point_table, to_dataframe, trial_table
-from hyperhook.given import completed, given
+from hyperhook.given import given
 from hyperhook.home import Home
 from hyperhook.live import LiveTrials
 from hyperhook.manager import Manager, load_plugin, load_trackers
 from hyperhook.objective import Objective, as_objectives
 from hyperhook.outlet import Outlet
-from hyperhook.parameters import Parameter, Params, plain
+from hyperhook.parameters import Parameter, Params
 from hyperhook.progress import Progress
 from hyperhook.ranks import Launch, Silence
 from hyperhook.records import Prediction, StudyRecord, TrialRecord, TrialState
@@ -54,14 +52,6 @@ log = logging.getLogger("hyperhook")
 
 _MOST_OVERTAKEN = 100
 """So often another worker may have been given the same params at the same time before they are tried twice."""
-
-
-class _Draft(NamedTuple):
-    """A trial that is about to be claimed: `queued` where it waits in the store, `known` is the number behind all."""
-
-    params: Params
-    queued: TrialRecord | None
-    known: int
 
 
 class Study:
@@ -309,7 +299,7 @@ class Study:
         if trial is None and self._launch.follows:
             raise StudyError("ask: this process follows another one, which has ended")
         if trial is None:
-            raise NothingLeftError(f"ask: {_nothing_left(self.record())}; there is no further trial")
+            raise NothingLeftError(f"ask: {nothing_left(self.record())}; there is no further trial")
         return trial
 
     def next_trial(self, *, budget: int | None = None) -> Trial | None:
@@ -366,12 +356,7 @@ class Study:
         wanted = given(self.space, params)
         if self._launch.follows:
             return None
-        study = self.record()
-        rng = random.Random(None if study.seed is None else f"{study.seed}:{len(study.trials)}")
-        whole = completed(self.space, wanted, {}, rng)
-        if whole.keys() != wanted.keys():
-            self._begin()  # the suggester may have to be prepared
-            whole = completed(self.space, wanted, self._suggest(study) or {}, rng)
+        whole = filled(self.record(), wanted, self._suggested)
         return self._workspace.store.enqueue(self.name, secrets.token_hex(8), whole, None if repeat else wanted)
 
     def resume(self, trial: int | str, *, fork: bool = False) -> Trial:
@@ -522,36 +507,24 @@ class Study:
             self._session.begin()
             atexit.register(self._close_at_exit)
 
-    def _draft(self, budget: int | None) -> _Draft | None:
+    def _suggested(self, study: StudyRecord) -> Params | None:
+        self._begin()  # the suggester may have to be prepared
+        return suggested(study, self._manager)
+
+    def _draft(self, budget: int | None) -> Draft | None:
         """Return what the next trial is to be; None where there is to be none."""
         while True:
             study = self.record()
-            if budget is None or _used(study) < budget:
-                queued = next((trial for trial in study.trials if trial.state is TrialState.QUEUED), None)
-                params = self._suggest(study) if queued is None else queued.params
-                if params is not None:
-                    return _Draft(params, queued, study.trials[-1].number + 1 if study.trials else 0)
+            if budget is None or used(study) < budget:
+                drafted = draft(study, self._manager)
+                if drafted is not None:
+                    return drafted
                 if not self._session.reap():
                     if budget is not None:
-                        log.warning("%s; the run ends", _nothing_left(study))
+                        log.warning("%s; the run ends", nothing_left(study))
                     return None
             elif not self._session.reap():
                 return None
-
-    def _suggest(self, study: StudyRecord) -> Params | None:
-        """Ask for params; None where nothing is left to try."""
-        if not study.space:
-            return {}
-        answers = self._manager.decide.suggest(study=study, count=1)
-        if isinstance(answers, Sequence) and not isinstance(answers, str) and not answers:
-            return None
-        if not isinstance(answers, Sequence) or len(answers) != 1 or not isinstance(answers[0], Mapping):
-            raise PluginError(f"suggest: expected a list of 1 set of params, got {answers!r}; mend the suggester")
-        try:
-            study.space.validate(answers[0])
-        except SpaceError as error:
-            raise SpaceError(f"a suggester answered outside the space: {error}") from None
-        return {name: plain(value) for name, value in answers[0].items()}
 
     def _is_set_up_wrongly(self, error: ObjectiveError) -> bool:
         """Tell whether a trial gave nothing to search with, and none before it did."""
@@ -580,18 +553,9 @@ class Study:
             self.attempt(trial, train)
 
 
-def _nothing_left(study: StudyRecord) -> str:
-    return f"study {study.name}: the suggester has nothing left to try after {len(study.trials)} trials"
-
-
 def _as_seed(seed: object) -> int | None:
     if seed is None:
         return None
     if isinstance(seed, numbers.Integral) and not isinstance(seed, bool) and abs(int(seed)) < 2**63:
         return int(seed)
     raise StudyError(f"seed: expected None or an int that fits in 64 bits, got {seed!r}")
-
-
-def _used(study: StudyRecord) -> int:
-    """Return how much of its budget a study has used up: what ended by itself, and what still runs."""
-    return sum(trial.state.ended_by_itself or trial.state is TrialState.RUNNING for trial in study.trials)

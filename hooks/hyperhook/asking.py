@@ -1,0 +1,79 @@
+"""What the next trial of a study is to be: the first in the queue, else what the suggesters answer."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
+
+from hyperhook.errors import PluginError, SpaceError
+from hyperhook.given import completed
+from hyperhook.manager import Manager
+from hyperhook.parameters import Params, Scalar, plain
+from hyperhook.records import StudyRecord, TrialRecord, TrialState
+
+__all__ = ["Draft", "draft", "filled", "nothing_left", "suggested", "used"]
+
+
+class Draft(NamedTuple):
+    """A trial that is about to be claimed.
+
+    Attributes:
+        params: What it is to be run with.
+        queued: The trial that waits in the store with them, if one does.
+        known: The number behind all trials that the choice was made by.
+    """
+
+    params: Params
+    queued: TrialRecord | None
+    known: int
+
+
+def draft(study: StudyRecord, manager: Manager) -> Draft | None:
+    """Choose what the next trial is to be; None where nothing is left to try.
+
+    Raises:
+        PluginError: A suggester answered with something that is no list of one set of params.
+        SpaceError: It answered with params outside the space.
+    """
+    queued = next((trial for trial in study.trials if trial.state is TrialState.QUEUED), None)
+    params = suggested(study, manager) if queued is None else queued.params
+    return None if params is None else Draft(params, queued, study.trials[-1].number + 1 if study.trials else 0)
+
+
+def suggested(study: StudyRecord, manager: Manager) -> dict[str, Scalar] | None:
+    """Ask for the params of one trial; None where nothing is left to try.
+
+    Raises:
+        PluginError: See `draft`.
+        SpaceError: See `draft`.
+    """
+    if not study.space:
+        return {}
+    answers = manager.decide.suggest(study=study, count=1)
+    if isinstance(answers, Sequence) and not isinstance(answers, str) and not answers:
+        return None
+    if not isinstance(answers, Sequence) or len(answers) != 1 or not isinstance(answers[0], Mapping):
+        raise PluginError(f"suggest: expected a list of 1 set of params, got {answers!r}; mend the suggester")
+    try:
+        study.space.validate(answers[0])
+    except SpaceError as error:
+        raise SpaceError(f"a suggester answered outside the space: {error}") from None
+    return {name: plain(value) for name, value in answers[0].items()}
+
+
+def filled(study: StudyRecord, wanted: Params, suggest: Callable[[StudyRecord], Params | None]) -> dict[str, Scalar]:
+    """Return a whole set of params that holds those wanted; the suggester is asked where they leave anything open."""
+    rng = random.Random(None if study.seed is None else f"{study.seed}:{len(study.trials)}")
+    whole = completed(study.space, wanted, {}, rng)
+    return whole if whole.keys() == wanted.keys() else completed(study.space, wanted, suggest(study) or {}, rng)
+
+
+def nothing_left(study: StudyRecord) -> str:
+    """Say that the suggesters have no further answer."""
+    return f"study {study.name}: the suggester has nothing left to try after {len(study.trials)} trials"
+
+
+def used(study: StudyRecord) -> int:
+    """Return how much of its budget a study has used up: what ended by itself, and what still runs."""
+    return sum(trial.state.ended_by_itself or trial.state is TrialState.RUNNING for trial in study.trials)
