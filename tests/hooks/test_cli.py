@@ -327,6 +327,10 @@ def test_home_can_be_named(hyperhook: Callable[..., Done], study: OpenStudy, tmp
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        (
+            ("export", "s", "--output", "t.xlsx"),
+            "hyperhook: export: 't.xlsx' asks for the format 'xlsx'; there are: csv",
+        ),
         (("show", "nope"), "hyperhook: there is no study 'nope' here; there are: s"),
         (("sync", "nope"), "hyperhook: there is no study 'nope' here; there are: s"),
         (("sync", "s", "--to", "wandbb"), "hyperhook: no plugin 'wandbb' is installed; there are: "),
