@@ -499,3 +499,20 @@ def test_no_arguments_show_help_and_the_module_is_the_command(home: Path) -> Non
     assert done.returncode == 0
     for command in ("plugins", "studies", "show", "sync", "enqueue"):
         assert re.search(rf"\b{command}\b", done.stdout)
+
+
+def test_the_shell_completes_names_of_studies(
+    study: OpenStudy, home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("bowl", "bell", "plate"):
+        study(name)
+    for variable, value in {
+        "_HYPERHOOK_COMPLETE": "complete_bash",
+        "COMP_WORDS": f"hyperhook show --home {home} b",
+        "COMP_CWORD": "4",
+    }.items():
+        monkeypatch.setenv(variable, value)
+    monkeypatch.setattr(sys, "argv", ["hyperhook"])
+    with pytest.raises(SystemExit):
+        cli.main()
+    assert capsys.readouterr().out.split() == ["bowl", "bell"]

@@ -21,7 +21,7 @@ for command in (plugins, studies, show, best, status, sync, enqueue, export):
 def main() -> None:
     """Run the command; what goes wrong is one line."""
     try:
-        app()
+        app(prog_name="hyperhook")
     except HyperhookError as error:
         Console(stderr=True, highlight=False).print(f"hyperhook: {error}", markup=False, soft_wrap=True)
         raise SystemExit(2) from None

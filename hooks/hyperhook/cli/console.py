@@ -11,18 +11,33 @@ from rich.console import Console
 from rich.table import Table
 
 from hyperhook.cli.listing import Listing
-from hyperhook.errors import StudyError
+from hyperhook.errors import HyperhookError, StudyError
 from hyperhook.home import Home
 from hyperhook.records import StudyRecord
 from hyperhook.workspace import Workspace
 
-__all__ = ["HomeOption", "JsonOption", "answer", "chosen", "opened", "say"]
+__all__ = ["HomeOption", "JsonOption", "StudiesArgument", "StudyArgument", "answer", "chosen", "opened", "say"]
 
 HomeOption = Annotated[
     Path | None, typer.Option("--home", help="The home directory; by default HYPERHOOK_HOME, else ./.hyperhook.")
 ]
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Answer as JSON, for programs.")]
+
+
+def _names(context: typer.Context, incomplete: str) -> list[str]:
+    """Complete the name of a study, for the shell."""
+    try:
+        names = opened(context.params.get("home")).store.study_names()
+    except HyperhookError:
+        return []
+    return [name for name in names if name.startswith(incomplete)]
+
+
+StudyArgument = Annotated[str, typer.Argument(help="Name of a study.", autocompletion=_names)]
+StudiesArgument = Annotated[
+    str | None, typer.Argument(help="Name of a study; all of them by default.", autocompletion=_names)
+]
 
 
 def opened(home: Path | None) -> Workspace:

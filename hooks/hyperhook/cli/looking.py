@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 from importlib.metadata import EntryPoint
-from typing import Annotated
 
-import typer
-
-from hyperhook.cli.console import HomeOption, JsonOption, answer, chosen, opened
+from hyperhook.cli.console import HomeOption, JsonOption, StudiesArgument, StudyArgument, answer, chosen, opened
 from hyperhook.cli.listing import Listing, cell, listing_of_studies, listing_of_trials
 from hyperhook.errors import EmptyStudyError
 from hyperhook.hookspecs import Decisions
@@ -31,7 +28,7 @@ def studies(home: HomeOption = None, as_json: JsonOption = False) -> None:
     answer(listing_of_studies(chosen(opened(home), None)), as_json=as_json)
 
 
-def show(study: str, home: HomeOption = None, as_json: JsonOption = False) -> None:
+def show(study: StudyArgument, home: HomeOption = None, as_json: JsonOption = False) -> None:
     """Show a study's trials, the best first; those that do not meet the constraints stand behind those that do."""
     record = opened(home).store.study(study)
     front = record.best_trials if record.further else ()
@@ -39,7 +36,7 @@ def show(study: str, home: HomeOption = None, as_json: JsonOption = False) -> No
     answer(listing_of_trials(record, ranked), as_json=as_json)
 
 
-def best(study: str, home: HomeOption = None, as_json: JsonOption = False) -> None:
+def best(study: StudyArgument, home: HomeOption = None, as_json: JsonOption = False) -> None:
     """Show the trial with the best value; of several objectives, those that no other trial is better than.
 
     Where the objective is noisy, the ``gp`` plugin knows better: ask it in Python, by ``Study.best``.
@@ -54,7 +51,7 @@ def best(study: str, home: HomeOption = None, as_json: JsonOption = False) -> No
 
 
 def status(
-    study: Annotated[str | None, typer.Argument(help="A study; all of them by default.")] = None,
+    study: StudiesArgument = None,
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
