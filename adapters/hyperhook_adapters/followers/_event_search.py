@@ -91,10 +91,10 @@ class EventSearch:
         name = _NAME.fullmatch(path.name)
         if name is None or process is None or path.is_relative_to(self._own):
             return name is not None
-        if not name["rest"].startswith(self._host):
-            return False
-        writer = re.match(r"\.(\d+)\.\d", name["rest"][len(self._host) :])
-        return writer is None or _belongs_to(int(writer[1]), process)
+        if name["rest"] == self._host:
+            return True  # it tells no process
+        writer = re.match(rf"{re.escape(self._host)}\.(\d+)\.\d", name["rest"])
+        return writer is not None and _belongs_to(int(writer[1]), process)
 
 
 def _belongs_to(process: int, leader: int) -> bool:

@@ -119,6 +119,8 @@ def test_files_of_another_program_in_the_same_folder_are_not_read(tmp_path: Path
     write(work / name(0), scalar("mine", 1.0))
     write(work / name(1, process=os.getppid()), scalar("theirs", 2.0))
     write(work / name(2, host="elsewhere"), scalar("far", 3.0))
+    write(work / name(2, host=f"{socket.gethostname()}2"), scalar("near", 3.0))
+    write(work / name(2, host=f"{socket.gethostname()}.else.where"), scalar("nearer", 3.0))
     write(work / "events.out.tfevents.1.trial-7.scalars", scalar("a tracker's", 4.0))
     write(work / f"events.out.tfevents.1800000000.{socket.gethostname()}", scalar("unnamed", 5.0))
     write(tmp_path / "trial" / "tensorboard" / name(3, host="elsewhere"), scalar("own", 6.0))
