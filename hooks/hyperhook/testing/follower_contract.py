@@ -110,7 +110,6 @@ class FollowerContract(ABC):
         follower = self.make()
         _prepare(follower, folder)
         files = stage.written()
-        lines = b"".join(stage.output)
         readings: list[Reading] = []
         ends = [0.0, *sorted(random.random() for _ in range(8)), 1.0]
         for start, end in pairwise(ends):
@@ -119,11 +118,9 @@ class FollowerContract(ABC):
                 target.parent.mkdir(parents=True, exist_ok=True)
                 with open(target, "ab") as file:
                     file.write(content[int(start * len(content)) : int(end * len(content))])
-            if not int(end * len(lines)) == len(lines):
-                readings += follower.read()
-        for line in lines.decode().splitlines():
+            readings += follower.read()
+        for line in b"".join(stage.output).decode().splitlines():
             readings += follower.read_line(line)
-        readings += follower.read()
         follower.close()
         return readings
 
