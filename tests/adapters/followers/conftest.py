@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -54,13 +55,17 @@ def follow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Fol
         follower.started(process.pid)
         readings: list[Reading] = []
         deadline = time.monotonic() + 90
-        while process.poll() is None:
-            assert time.monotonic() < deadline
+        try:
+            while process.poll() is None:
+                assert time.monotonic() < deadline, "the script does not end"
+                readings += follower.read()
+                time.sleep(0.02)
             readings += follower.read()
-            time.sleep(0.02)
-        readings += follower.read()
-        output = process.communicate()[0]
-        follower.close()
+        finally:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
+            output = process.communicate()[0]
+            follower.close()
         return Followed(readings, process.returncode, output, tmp_path)
 
     return run
