@@ -284,6 +284,25 @@ class Decisions:
         """
 
     @hookspec(firstresult=True)
+    def should_end(self, study: StudyRecord) -> str | None:
+        """Tell whether the study has done what it was for, so that no further trial begins. The first reason holds.
+
+        Answer by what the study's records hold, and by nothing else: then all workers agree, and so does a study that
+        is opened again. Trials that run go on to their ends.
+
+        Args:
+            study: The study with all its trials, RUNNING and QUEUED ones included; see `suggest`.
+
+        Returns:
+            Why it ends, in a few words, such as ``"the budget of 20 epochs is used up"``; None lets it go on.
+
+        Called: after the study was read from the store, before the params of a trial are chosen.
+        How often: once per ``Study.ask``, and before each trial of a run; whenever ``Study.ended`` is read.
+        Where: in the training process, in the thread that asks.
+        If it raises: the error reaches the caller of ``ask`` or ``run``.
+        """
+
+    @hookspec(firstresult=True)
     def run_trials(self, study: Study, objective: Callable[[Trial], object], count: int) -> bool | None:
         """Run trials until `count` of the study have ended by themselves. The first answer holds.
 

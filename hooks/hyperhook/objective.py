@@ -156,6 +156,26 @@ def as_objectives(objective: object) -> tuple[Objective, ...]:
     return tuple(goals)
 
 
+def by_metric(value: object, objectives: Sequence[Objective]) -> object:
+    """Return what a training function gave, a list or tuple of one value for each objective by their metrics.
+
+    Raises:
+        ObjectiveError: It has more values, or fewer, than there are objectives.
+
+    Example:
+        >>> by_metric((0.9, 12.0), as_objectives([Maximize("auc"), Minimize("latency_ms")]))
+        {'auc': 0.9, 'latency_ms': 12.0}
+    """
+    if not isinstance(value, list | tuple) or not objectives:
+        return value
+    metrics = [objective.metric for objective in objectives]
+    if len(value) != len(metrics):
+        raise ObjectiveError(
+            f"the training function returned {len(value)} values, expected {len(metrics)}: {', '.join(metrics)}"
+        )
+    return dict(zip(metrics, value, strict=True))
+
+
 def as_value(value: object, metric: str | None = None) -> float:
     """Return what a training function gave as its value.
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any, SupportsFloat
 
 from hyperhook.artifacts import ArtifactLog
+from hyperhook.byrun import ParamsByRun
 from hyperhook.curve import Curve
 from hyperhook.description import DescriptionLog
 from hyperhook.errors import MetricError, TrialStateError
@@ -57,7 +58,7 @@ class _Waiting:
         return self.values if self.transfer is None else self.values | self.transfer.take()
 
 
-class Trial(ArtifactLog, DescriptionLog):
+class Trial(ArtifactLog, DescriptionLog, ParamsByRun):
     """One training run with one set of params.
 
     Studies make trials; training functions use them.
@@ -91,6 +92,8 @@ class Trial(ArtifactLog, DescriptionLog):
         self._emits = emits
         self._known_params: dict[str, Scalar] = dict(record.params)
         self._known_datasets = {}
+        self._user_attrs = {}
+        self._reported = set()
         self._next_step = 0
         self._stop_requested = False
         self._epoch: int | None = None
@@ -115,7 +118,7 @@ class Trial(ArtifactLog, DescriptionLog):
 
     @property
     def params(self) -> dict[str, Scalar]:
-        """The active parameters and their values, as a dictionary of your own."""
+        """The active parameters and their values, or those asked for so far, as a dictionary of your own."""
         return dict(self._record.params)
 
     @property
