@@ -176,7 +176,7 @@ class ParamsByRun(ABC):
         return dict(self._user_attrs)
 
     def _ask(self, what: str, name: str, asked: Parameter) -> Scalar:
-        """Return the value of a parameter: the one that the trial has, else the one proposed, else one that is drawn."""
+        """Return the value of a parameter: the one that the trial has, else the one that it is answered now."""
         if not isinstance(name, str) or not name:
             raise SpaceError(f"{what}: expected a name, got {brief(name)}")
         self._check_running(what)
@@ -197,7 +197,7 @@ class ParamsByRun(ABC):
     def _again(self, what: str, name: str, asked: Parameter) -> Scalar:
         """Return what the trial has already."""
         value = self._record.params[name]
-        if isinstance(asked, Int) and not _is_int(value) or isinstance(asked, Float) and not is_number(value):
+        if (isinstance(asked, Int) and not _is_int(value)) or (isinstance(asked, Float) and not is_number(value)):
             raise SpaceError(f"{what}: {name!r} is {value!r} in this trial; asked for {asked!r}; use another name")
         if not asked.contains(value):
             if self._record.proposed is None:
@@ -205,7 +205,9 @@ class ParamsByRun(ABC):
                     f"{what}: {name!r} is {value!r} in this trial, whose study has a fixed space; asked for {asked!r}; "
                     "ask for bounds that hold those of the space, or open a study without a space, which grows"
                 )
-            log.warning("%s: %r was asked for before in this trial, and stays %r; asked for %r", what, name, value, asked)
+            log.warning(
+                "%s: %r was asked for before in this trial, and stays %r; asked for %r", what, name, value, asked
+            )
         return value
 
 

@@ -25,6 +25,7 @@ class Curve:
     watched: tuple[str, ...] = ()
     names: dict[str, None] = field(default_factory=dict)
     count: int = 0
+    trained: int = 0
     _best: Point | None = None
     _last: tuple[float, int | None, int | None, float | None] | None = None
     _step: int | None = None
@@ -52,7 +53,12 @@ class Curve:
 
     @property
     def epochs(self) -> int | None:
-        """How long it trained: the last epoch that was logged, and 1; else the number of points; None without any."""
+        """How long it trained: the last epoch that was logged, and 1; else the number of points; None without any.
+
+        Where it was trained in parts, those of all parts.
+        """
+        if self.trained:
+            return self.trained
         return self.count or None if self._epoch is None else self._epoch + 1
 
     @property
@@ -138,7 +144,8 @@ class Curve:
     def told(self, value: object) -> Point:
         """Return what a training function gave as a point: the objective's value, or values by their metrics.
 
-        A point is taken as it is: a value with its standard error. Of a mapping, the objective and the watched metrics are taken; what it lacks of them is what was logged.
+        A point is taken as it is: a value with its standard error. Of a mapping, the objective and the watched metrics
+        are taken; what it lacks of them is what was logged.
 
         Raises:
             ObjectiveError: A value is not one number, or the objective's is neither there nor was it ever logged.

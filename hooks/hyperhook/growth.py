@@ -85,8 +85,8 @@ def united(name: str, known: Parameter, asked: Parameter) -> Parameter:
             f"suggest: {name!r} had log={known.log} in another trial, now log={asked.log}; give it another name"
         )
     if isinstance(known, Int) and isinstance(asked, Int):
-        low, high = min(known.low, asked.low), max(known.high, asked.high)
-        return Int(low, high, log=known.log, step=math.gcd(known.step, asked.step, known.low - asked.low))
+        step = math.gcd(known.step, asked.step, known.low - asked.low)
+        return Int(min(known.low, asked.low), max(known.high, asked.high), log=known.log, step=1 if known.log else step)
     fits = known.step == asked.step and _is_on_grid(known.low, asked.low, known.step)
     low, high = min(known.low, asked.low), max(known.high, asked.high)
     return Float(low, high, log=known.log, step=known.step if fits else None)

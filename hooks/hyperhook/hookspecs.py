@@ -221,7 +221,7 @@ class Decisions:
     """Questions: the plugin named last is asked first, the first answer that is not None holds.
 
     Before the first of them every plugin may `prepare`. Where every plugin passes, the built-in answers: random search,
-    never stop, this process, the best value. None of them predicts, or knows which parameter matters.
+    never stop, never end, this process, the best value. None of them predicts, or knows which parameter matters.
     """
 
     @hookspec
@@ -285,7 +285,7 @@ class Decisions:
 
     @hookspec(firstresult=True)
     def should_end(self, study: StudyRecord) -> str | None:
-        """Tell whether the study has done what it was for, so that no further trial begins. The first reason holds.
+        """Tell whether the study has done what it was for, so that no further trial begins. The first answer holds.
 
         Answer by what the study's records hold, and by nothing else: then all workers agree, and so does a study that
         is opened again. Trials that run go on to their ends.

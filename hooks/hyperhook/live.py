@@ -13,7 +13,7 @@ from hyperhook.errors import StoreError, StudyError, TrialStateError
 from hyperhook.growth import answer
 from hyperhook.journal import Journal, read
 from hyperhook.manager import Manager
-from hyperhook.objective import Point, by_metric
+from hyperhook.objective import Point, as_value, by_metric
 from hyperhook.outlet import Outlet
 from hyperhook.parameters import Parameter, Params, Scalar
 from hyperhook.records import StudyRecord, TrialRecord, TrialState
@@ -189,7 +189,7 @@ class LiveTrials:
         if state in (TrialState.FAILED, TrialState.KILLED):
             return None
         curve = trial.curve
-        value = by_metric(value, self._study.objectives)
+        value = _by_estimate(by_metric(value, self._study.objectives), trial.estimate)
         if state is TrialState.PRUNED:
             point = curve.so_far if value is None else curve.told(value)
             return point if point is not None and math.isfinite(point.value) else None
@@ -206,6 +206,13 @@ def _met(store: Store, seed: int | None, trial: TrialRecord, name: str, asked: P
     except StoreError as error:
         log.error("param %r of trial %s is not kept in the store: %s", name, trial.name, error)
     return value
+
+
+def _by_estimate(value: object, estimate: Point | None) -> object:
+    """Return the mean over folds or repeats, where no other value was told."""
+    if estimate is None or isinstance(value, Mapping | Point):
+        return value
+    return estimate if value is None or math.isclose(as_value(value), estimate.value, rel_tol=1e-9) else value
 
 
 def _has(params: Params, name: str, value: Scalar) -> bool:

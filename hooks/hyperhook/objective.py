@@ -6,7 +6,7 @@ Inside, everything is minimised: `Objective.loss` is the one place where the sig
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple, SupportsFloat
 
@@ -157,7 +157,7 @@ def as_objectives(objective: object) -> tuple[Objective, ...]:
 
 
 def by_metric(value: object, objectives: Sequence[Objective]) -> object:
-    """Return what a training function gave, a list or tuple of one value for each objective by their metrics.
+    """Return what a training function gave, values of several objectives in a list or tuple by their metrics.
 
     Raises:
         ObjectiveError: It has more values, or fewer, than there are objectives.
@@ -166,7 +166,7 @@ def by_metric(value: object, objectives: Sequence[Objective]) -> object:
         >>> by_metric((0.9, 12.0), as_objectives([Maximize("auc"), Minimize("latency_ms")]))
         {'auc': 0.9, 'latency_ms': 12.0}
     """
-    if not isinstance(value, list | tuple) or not objectives:
+    if not isinstance(value, list | tuple) or len(objectives) < 2:
         return value
     metrics = [objective.metric for objective in objectives]
     if len(value) != len(metrics):

@@ -309,9 +309,7 @@ class Store:
         trials = self._tables.trials
         last = connection.execute(select(func.max(trials.c.number)).where(trials.c.study == study)).scalar()
         number = 0 if last is None else last + 1
-        trial = TrialRecord(
-            trial_id, number, study, dict(params), state, started_time=time.time(), proposed=proposed
-        )
+        trial = TrialRecord(trial_id, number, study, dict(params), state, started_time=time.time(), proposed=proposed)
         connection.execute(
             trials.insert().values(
                 id=trial.id,

@@ -40,6 +40,7 @@ from hyperhook.parameters import Parameter, Params
 from hyperhook.progress import Progress
 from hyperhook.ranks import Launch, Silence
 from hyperhook.records import Prediction, StudyRecord, TrialRecord, TrialState
+from hyperhook.repeats import Repeated
 from hyperhook.session import Session
 from hyperhook.space import Space
 from hyperhook.tracker import Tracker
@@ -254,16 +255,22 @@ class Study:
         """
         return to_dataframe((point_table if points else trial_table)(self._workspace.home, self.record()))
 
-    def run(self, train: Callable[[Trial], object], trials: int = 20, *, progress: bool = True) -> Study:
+    def run(
+        self, train: Callable[[Trial], object], trials: int = 20, *, progress: bool = True, repeats: int = 1
+    ) -> Study:
         """Run trials until the study has this many that ended by themselves, those of earlier runs included.
 
-        It ends before that where the suggester has nothing left to try, as at the end of a grid, and says so.
+        It ends before that where the suggester has nothing left to try, as at the end of a grid, or where a plugin ends
+        the study (`ended`), and says so.
 
         Args:
             train: Takes a `Trial`; what it returns, if anything, is the trial's value: a number, or where more counts
                 than one a mapping, as in ``{"val_acc": 0.9, "latency_ms": 12}``, of which other names are passed over.
             trials: The study's budget: COMPLETE, PRUNED and FAILED trials together.
             progress: Show progress on standard error.
+            repeats: Train so many times in each trial, with ``trial.repeat`` from 0 as what seeds may differ by. The
+                trial's value is the mean, with its standard error; see `Trial.fold` for how metrics are kept apart.
+                Pruners are asked between two repeats, and not within one.
 
         Returns:
             The study.
@@ -277,6 +284,10 @@ class Study:
             raise StudyError(f"run: expected a function that takes a trial, got {train!r}")
         if not isinstance(trials, int) or trials < 1:
             raise StudyError(f"run: trials must be an int from 1, got {trials!r}")
+        if not isinstance(repeats, int) or isinstance(repeats, bool) or repeats < 1:
+            raise StudyError(f"run: repeats must be an int from 1, got {repeats!r}")
+        if repeats > 1:
+            train = Repeated(train, repeats, self.objectives)
         if self._launch.follows:
             self._follow(train)
             return self
