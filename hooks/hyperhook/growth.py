@@ -8,8 +8,8 @@ of what is kept:
 
 - `nested` infers what makes a parameter active. One that all trials met below one option of a choice, and that no
   complete trial with that option did without, hangs below that option. Any other is always active.
-- `aligned` gives each trial what it lacks: while it runs, or where it broke off, what was proposed to it; else the
-  middle, where it makes no difference to a model.
+- `aligned` gives each trial what it lacks: what was proposed to it and not asked for, so that a model sees that it makes
+  no difference; else, where the parameter was not known yet, the middle.
 """
 
 from __future__ import annotations
@@ -169,7 +169,7 @@ def _before(name: str, params: Params) -> Iterable[str]:
 
 def _params_of(space: Space, trial: TrialRecord) -> dict[str, Scalar]:
     """Return the active params of a trial, those that it lacks included."""
-    return fitted(space, trial.params, {} if trial.state is TrialState.COMPLETE else trial.proposed or {})
+    return fitted(space, trial.params, trial.proposed or {})
 
 
 def _is_on_grid(low: float, other: float, step: float | None) -> bool:

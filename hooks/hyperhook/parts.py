@@ -77,17 +77,23 @@ class PartSink:
     Args:
         sink: The trial's own.
         name: The part's name, such as ``"fold-0"``.
+        recorded: The last step of each metric that the trial had before it was resumed: to there nothing is doubled.
     """
 
-    def __init__(self, sink: Sink, name: str) -> None:
+    def __init__(self, sink: Sink, name: str, recorded: Mapping[str, int]) -> None:
         self._sink = sink
         self._name = name
+        self._recorded = recorded
 
     def emit(self, trial: TrialRecord, event: Event) -> None:
         """Journal an event under the part's name."""
         if isinstance(event, MetricsLogged):
+            step, metrics = event.step, self._named(event.metrics)
+            metrics = {name: value for name, value in metrics.items() if self._recorded.get(name, -1) < step}
+            if not metrics:
+                return
             stderr = None if event.stderr is None else self._named(event.stderr)
-            event = msgspec.structs.replace(event, metrics=self._named(event.metrics), stderr=stderr)
+            event = msgspec.structs.replace(event, metrics=metrics, stderr=stderr)
         elif isinstance(event, ArtifactLogged | ArtifactRemoved):
             name, place = f"{self._name}/{event.name}", f"{self._name}/{event.place}"
             event = msgspec.structs.replace(event, name=name, place=place)

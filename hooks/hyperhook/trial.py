@@ -265,14 +265,10 @@ class Trial(ArtifactLog, DescriptionLog, ParamsByRun):
         self._check_running("fold")
         name = f"{as_name(kind)}-{as_count('fold', number)}"
         objective, watched = self.curve.objective, self.curve.watched
-        part = Trial(self._record, PartSink(self._sink, name), objective=objective, watched=watched, emits=self._emits)
+        sink = PartSink(self._sink, name, self._recorded)
+        part = Trial(self._record, sink, objective=objective, watched=watched, emits=self._emits)
         part.repeat = number
         part._known_params, part._known_datasets = self._known_params, self._known_datasets
-        part._recorded = {
-            known.removeprefix(f"{name}/"): step
-            for known, step in self._recorded.items()
-            if known.startswith(f"{name}/")
-        }
         try:
             with running(part):
                 yield part
@@ -284,10 +280,13 @@ class Trial(ArtifactLog, DescriptionLog, ParamsByRun):
     def _conclude(self, part: Trial) -> None:
         """Take in what a part came to."""
         part.flush()
-        curve = part.curve
-        self._parts.add(curve.check(curve.reduced() if part.result is None else curve.told(part.result), part.result))
+        curve, metric = part.curve, str(part.curve.objective and part.curve.objective.metric)
+        point = curve.check(curve.reduced() if part.result is None else curve.told(part.result), part.result)
         self.curve.trained += curve.epochs or 0
-        self.log(self._parts.means, step=self._parts.count - 1, stderr=self._parts.stderrs)
+        if not curve.count:
+            part.log({metric: point.value})
+        self._parts.add(point)
+        self.log(self._parts.means, step=self._parts.count - 1, stderr=self._parts.stderrs or None)
 
     @property
     def estimate(self) -> Point | None:

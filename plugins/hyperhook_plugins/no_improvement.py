@@ -61,6 +61,5 @@ class NoImprovement:
                 since += 1
         if since < self.trials:
             return None
-        return f"nothing better in the last {since} trials" + (
-            f" by more than {self.min_delta:g}" * bool(self.min_delta)
-        )
+        margin = f" by more than {self.min_delta:g}" if self.min_delta else ""
+        return f"nothing better{margin} in the last {since} trials"

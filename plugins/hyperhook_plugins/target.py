@@ -46,6 +46,5 @@ class Target:
         loss = None if best is None or not study.is_feasible(best) else study.loss(best)
         if best is None or loss is None or study.objective is None or loss > study.objective.loss(self.value):
             return None
-        return (
-            f"trial {best.name} reached the target: {study.objective.metric} is {best.value:g}, wanted {self.value:g}"
-        )
+        metric = study.objective.metric
+        return f"trial {best.name} reached the target: {metric} is {best.value:g}, expected {self.value:g}"

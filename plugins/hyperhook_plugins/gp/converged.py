@@ -44,7 +44,7 @@ class Converged:
 
     A Gaussian process (that of the ``gp`` plugin) says how much better than the best tried params any others may be.
     The study ends when that is below `tolerance`, or without one, below the standard error of the best trial's value
-    (`Study.run` with ``repeats``, or ``trial.log(…, stderr=…)``), or where it has none, below the noise that is found in
+    (`Study.run` with ``repeats``, or ``trial.log(…, stderr=…)``), or where it has none, below the noise that shows in
     the values.
 
     Args:
@@ -96,21 +96,23 @@ class Converged:
             insight = Insight.of(study, self.device)
             if insight is None:
                 return None
-            regret, noise = _regret_and_noise(insight, len(study.trials))
+            regret, noise, stderr = _bounds(insight, len(study.trials))
         except (HyperhookError, *NUMERICAL):
             return None  # what cannot be modelled has not converged
-        best = study.best
-        told = best.stderr if best is not None and best.stderr else noise
-        bound = told if self.tolerance is None else self.tolerance
+        if self.tolerance is not None:
+            what, bound = "the tolerance", self.tolerance
+        else:
+            what, bound = ("the best trial's standard error", stderr) if stderr else ("the noise", noise)
         if not regret <= bound:
             return None
-        what = "its standard error" if best is not None and best.stderr else "the noise"
-        what = what if self.tolerance is None else "the tolerance"
         return f"nothing better by more than {regret:.3g} is to be expected, and {what} is {bound:.3g}"
 
 
-def _regret_and_noise(insight: Insight, seed: int) -> tuple[float, float]:
-    """Return r and the standard deviation of the noise at the best tried point, in the objective's own unit."""
+def _bounds(insight: Insight, seed: int) -> tuple[float, float, float]:
+    """Return r, and for the tried point with the best upper bound the noise's standard deviation and the known error.
+
+    All are in the objective's own unit; the error is 0 where none is known.
+    """
     import torch
 
     from hyperhook_plugins.gp.learning import own_settings
@@ -141,4 +143,6 @@ def _regret_and_noise(insight: Insight, seed: int) -> tuple[float, float]:
         high, low = insight.predictions(ends, torch.zeros_like(ends))
         deviation = belief.noise.sqrt().reshape(1).cpu()
         noise = insight.predictions(mean[best, :1].cpu(), deviation)[0].std
-    return max(insight.objective.loss(high.mean) - insight.objective.loss(low.mean), 0.0), noise
+    stderrs = insight.history.stderrs
+    regret = max(insight.objective.loss(high.mean) - insight.objective.loss(low.mean), 0.0)
+    return regret, noise, stderrs[insight.learned.rows[best]] if stderrs else 0.0
