@@ -8,8 +8,8 @@ of what is kept:
 
 - `nested` infers what makes a parameter active. One that all trials met below one option of a choice, and that no
   complete trial with that option did without, hangs below that option. Any other is always active.
-- `aligned` gives each trial what it lacks: what was proposed to it and not asked for, so that a model sees that it makes
-  no difference; else, where the parameter was not known yet, the middle.
+- `aligned` gives each trial what it lacks: what was proposed to it and not asked for, so that a model sees that it
+  makes no difference; else, where the parameter was not known yet, the middle.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from hyperhook.errors import SpaceError
 from hyperhook.given import holds
 from hyperhook.parameters import Choice, Float, Int, Parameter, Params, Scalar, plain
 from hyperhook.records import StudyRecord, TrialRecord, TrialState
+from hyperhook.scalars import is_number
 from hyperhook.space import Condition, Space
 
 __all__ = ["aligned", "answer", "fitted", "grown", "nested", "proposals", "united"]
@@ -38,11 +39,10 @@ def answer(trial: TrialRecord, name: str, asked: Parameter, seed: int | None) ->
         asked: The parameter.
         seed: What is not proposed is drawn by this, the trial's number and the name; None for another draw each time.
     """
-    proposed = (trial.proposed or {}).get(name)
-    if isinstance(asked, Float) and isinstance(proposed, int) and not isinstance(proposed, bool):
-        proposed = float(proposed)
-    if name in (trial.proposed or {}) and asked.contains(proposed):
-        return proposed
+    if name in (trial.proposed or {}):
+        proposed = _as_asked(asked, (trial.proposed or {})[name])
+        if asked.contains(proposed):
+            return proposed
     return asked.from_unit(random.Random(None if seed is None else f"{seed}:{trial.number}:{name}").random())
 
 
@@ -170,6 +170,17 @@ def _before(name: str, params: Params) -> Iterable[str]:
 def _params_of(space: Space, trial: TrialRecord) -> dict[str, Scalar]:
     """Return the active params of a trial, those that it lacks included."""
     return fitted(space, trial.params, trial.proposed or {})
+
+
+def _as_asked(asked: Parameter, value: Scalar) -> Scalar:
+    """Return a number as the kind that is asked for: from a command line, ``16`` may be meant as either."""
+    if not is_number(value):
+        return value
+    if isinstance(asked, Choice):
+        return next((option for option in asked.options if is_number(option) and option == value), value)
+    if isinstance(asked, Float):
+        return float(value)  # type: ignore[arg-type]
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def _is_on_grid(low: float, other: float, step: float | None) -> bool:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import math
+import os
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
 from dataclasses import replace
@@ -13,6 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import hyperhook as hh
+from hyperhook import cli
 from hyperhook.errors import (
     NothingLeftError,
     ObjectiveError,
@@ -445,3 +449,67 @@ def test_points_and_metrics_are_logged_as_they_are_reported(grows: OpenStudy, ho
     events = [event for event, _ in read(home / "trials" / trial.id / "journal.jsonl")]
     assert [(e.metrics, e.step) for e in events if isinstance(e, MetricsLogged)] == [({"value": 0.5}, 3)]
     assert trial.record.value == 0.5
+
+
+@pytest.mark.parametrize(
+    ("proposed", "ask", "value"),
+    [
+        (16.0, lambda t: t.suggest_int("p", 1, 64), 16),
+        (16.5, lambda t: t.suggest_int("p", 17, 17), 17),
+        (16, lambda t: t.suggest_float("p", 1, 64), 16.0),
+        (16.0, lambda t: t.suggest_categorical("p", ["16", 16]), 16),
+        ("16", lambda t: t.suggest_categorical("p", ["16", 16]), "16"),
+        (True, lambda t: t.suggest_int("p", 2, 2), 2),
+        (1, lambda t: t.suggest_categorical("p", [True]), True),
+    ],
+)
+def test_a_number_is_taken_as_what_is_asked_for(
+    proposed: Scalar, ask: Callable[[hh.Trial], Scalar], value: Scalar
+) -> None:
+    found = ask(asking({"p": proposed}))
+    assert (found, type(found)) == (value, type(value))
+
+
+def test_the_command_line_queues_what_no_trial_has_asked_for(
+    grows: OpenStudy, home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = grows()
+    monkeypatch.setattr(sys, "argv", ["hyperhook", "enqueue", "s", "model=forest", "depth=3", "--home", str(home)])
+    with pytest.raises(SystemExit) as done:
+        cli.main()
+    assert done.value.code == 0
+    assert "s-0 is queued: model=forest" in capsys.readouterr().out
+    made.run(branches, trials=1)
+    assert made.trials[0].params == {"model": "forest", "depth": 3}
+
+
+FOLLOWER = """
+import hyperhook as hh
+study = hh.Study("s", objective=hh.Minimize("value"), home={home!r})
+trial = study.ask()
+print(trial.suggest_float("x", 0.0, 1.0), trial.suggest_categorical("c", ["a", "b"]), trial.params)
+with trial.fold(0) as fold:
+    fold.log({{"value": 1.0}})
+study.tell(trial)
+"""
+
+
+def test_a_process_that_follows_waits_for_what_its_leader_asks_for(grows: OpenStudy, home: Path) -> None:
+    made = grows()
+    trial = made.ask()
+    counts = made._launch._counts["s"]
+    skip = f"from hyperhook.ranks import Launch\nLaunch._counts['s'] = {counts - 1}\n"
+    environment = {**os.environ, "LOCAL_RANK": "1"}
+    follower = subprocess.Popen(
+        [sys.executable, "-c", skip + FOLLOWER.format(home=str(home))],
+        env=environment,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    x = trial.suggest_float("x", 0.0, 1.0)
+    c = trial.suggest_categorical("c", ["a", "b"])
+    said, _ = follower.communicate(timeout=60)
+    assert said.strip() == f"{x} {c} {{'x': {x}, 'c': '{c}'}}"
+    assert follower.returncode == 0
+    assert made.trials[0].params == {"x": x, "c": c}
+    assert made.tell(trial, 1.0).state is TrialState.COMPLETE

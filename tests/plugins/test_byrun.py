@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import statistics
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -38,9 +39,17 @@ def reported(trial: hh.Trial) -> float:
     return value
 
 
-def best(home: Path, plugin: str, seed: int, trials: int) -> float:
+def small(trial: hh.Trial) -> float:
+    if trial.suggest_categorical("model", ["svm", "forest"]) == "forest":
+        return 0.1 + 0.01 * abs(trial.suggest_int("depth", 2, 32) - 13)
+    c = math.log10(trial.suggest_float("C", 1e-3, 1e3, log=True))
+    gamma = math.log10(trial.suggest_float("gamma", 1e-5, 1e1, log=True))
+    return 0.05 * (c - 1.3) ** 2 + 0.04 * (gamma + 2.2) ** 2
+
+
+def best(home: Path, objective: Callable[[hh.Trial], float], plugin: str, seed: int, trials: int) -> float:
     with hh.Study("s", objective=hh.Minimize("value"), plugins=[plugin], home=home, seed=seed) as study:
-        study.run(conditional, trials=trials, progress=False)
+        study.run(objective, trials=trials, progress=False)
         return study.best.value or math.inf
 
 
@@ -77,12 +86,17 @@ def test_a_grid_of_it_is_refused_before_a_trial_begins(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("seeds", "trials"),
-    [pytest.param([0], 32, id="quick"), pytest.param(range(5), 40, id="whole", marks=pytest.mark.slow)],
+    ("objective", "seeds", "trials", "good"),
+    [
+        pytest.param(small, range(3), 20, 0.005, id="quick"),
+        pytest.param(conditional, range(5), 40, 0.06, id="whole", marks=pytest.mark.slow),
+    ],
 )
-def test_the_gp_finds_more_than_luck_on_the_same_budget(seeds: list[int], trials: int, tmp_path: Path) -> None:
+def test_the_gp_finds_more_than_luck_on_the_same_budget(
+    objective: Callable[[hh.Trial], float], seeds: range, trials: int, good: float, tmp_path: Path
+) -> None:
     found = {
-        plugin: statistics.median(best(tmp_path / f"{plugin}{seed}", plugin, seed, trials) for seed in seeds)
+        plugin: statistics.median(best(tmp_path / f"{plugin}{seed}", objective, plugin, seed, trials) for seed in seeds)
         for plugin in ("random", "gp")
     }
-    assert found["gp"] < 0.06 < found["random"]
+    assert found["gp"] < good < found["random"]

@@ -42,16 +42,16 @@ def test_few_trials_have_not_converged() -> None:
 
 
 def test_without_a_tolerance_the_known_error_counts_and_else_the_noise() -> None:
-    known = Converged().should_end(grid(40, 0.3, 0.3))
+    known = Converged().should_end(grid(160, 0.3, 0.3))
     assert known is not None
     assert known.endswith("the best trial's standard error is 0.3")
-    unknown = Converged().should_end(grid(60, 0.5))
+    unknown = Converged().should_end(grid(160, 0.5))
     assert unknown is not None
     assert "and the noise is 0." in unknown
 
 
 def test_the_same_records_give_the_same_answer() -> None:
-    assert Converged().should_end(grid(40, 0.3, 0.3)) == Converged().should_end(grid(40, 0.3, 0.3))
+    assert Converged().should_end(grid(160, 0.3, 0.3)) == Converged().should_end(grid(160, 0.3, 0.3))
 
 
 def test_maximising_is_minimising_the_other_way_round() -> None:
