@@ -275,12 +275,12 @@ class Trial(ArtifactLog, DescriptionLog, ParamsByRun):
         finally:
             self._record = replace(self._record, params=part.record.params)
         if self._emits and objective is not None:
-            self._conclude(part)
+            self._conclude(part, objective.metric)
 
-    def _conclude(self, part: Trial) -> None:
+    def _conclude(self, part: Trial, metric: str) -> None:
         """Take in what a part came to."""
         part.flush()
-        curve, metric = part.curve, str(part.curve.objective and part.curve.objective.metric)
+        curve = part.curve
         point = curve.check(curve.reduced() if part.result is None else curve.told(part.result), part.result)
         self.curve.trained += curve.epochs or 0
         if not curve.count:
