@@ -42,12 +42,19 @@ def draft(study: StudyRecord, manager: Manager) -> Draft | None:
     queued = next((trial for trial in study.trials if trial.state is TrialState.QUEUED), None)
     known = study.trials[-1].number + 1 if study.trials else 0
     if study.grows:
-        proposed = suggested(study, manager)
-        if queued is not None:
-            proposed = {**(proposed or {}), **queued.params}
+        proposed = _proposed(study, manager, queued)
         return None if proposed is None else Draft({}, proposed, queued, known)
     params = suggested(study, manager) if queued is None else queued.params
     return None if params is None else Draft(params, None, queued, known)
+
+
+def _proposed(study: StudyRecord, manager: Manager, queued: TrialRecord | None) -> Params | None:
+    """Return what a trial is answered when it asks for params: what it was queued with, else what is suggested."""
+    if queued is None:
+        return suggested(study, manager)
+    if queued.proposed is not None:  # it ran before
+        return {**queued.proposed, **queued.params}
+    return {**(suggested(study, manager) or {}), **queued.params}
 
 
 def suggested(study: StudyRecord, manager: Manager) -> dict[str, Scalar] | None:
