@@ -88,14 +88,14 @@ class TrialEvents:
 
     @hookspec
     def params_logged(self, trial: TrialRecord, params: Mapping[str, Scalar]) -> None:
-        """Params became known after the trial began, such as a model's own hyperparameters.
+        """Params became known after the trial began: those that it asked for as it went, a model's own hyperparameters.
 
         Args:
-            trial: The trial, as it started.
+            trial: The trial, as it stood before.
             params: Flat names and values; none of them repeats one of ``trial.params``.
 
         Called: after they were journalled.
-        How often: once per call of ``Trial.log_params`` that brought something new.
+        How often: once per call of ``Trial.log_params`` that brought something new, and once per param asked for.
         Where: plugins in the training process, in the thread that logged; trackers in the forwarder.
         If it raises: it is reported once, with the plugin's name; training and other plugins go on.
         """

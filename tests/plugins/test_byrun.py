@@ -12,6 +12,8 @@ import pytest
 import hyperhook as hh
 from hyperhook.errors import SpaceError
 
+pytestmark = pytest.mark.filterwarnings("ignore:.torch.jit.script:DeprecationWarning")  # BoTorch's, when it is imported
+
 
 def conditional(trial: hh.Trial) -> float:
     """A valley below each option; the deepest, 0.05, lies where the net has two layers."""
