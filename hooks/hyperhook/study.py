@@ -321,7 +321,7 @@ class Study:
         if trial is None and self._launch.follows:
             raise StudyError("ask: this process follows another one, which has ended")
         if trial is None:
-            reason = self._said or nothing_left(self.record())
+            reason = self.ended or nothing_left(self.record())
             raise NothingLeftError(f"ask: {reason}; there is no further trial")
         return trial
 
@@ -456,7 +456,8 @@ class Study:
     def attempt(self, trial: Trial, train: Callable[[Trial], object]) -> TrialRecord:
         """Run the training function on a trial and tell how it ended: what executors build on.
 
-        An exception fails the trial, not the study. Ctrl-C and ``sys.exit`` kill the trial and go on to the caller.
+        An exception fails the trial, not the study; `TrialPruned` prunes it. Ctrl-C and ``sys.exit`` kill the trial and go
+        on to the caller.
 
         Raises:
             ObjectiveError: The trial gave nothing to search with, and none before it did: the study is set up wrongly.
@@ -485,6 +486,8 @@ class Study:
     @contextmanager
     def trial(self, *, resume: int | str | None = None, fork: bool = False) -> Iterator[Trial]:
         """Start a trial, or go on with one, and end it properly whatever happens inside.
+
+        `TrialPruned` ends it as PRUNED, and goes no further.
 
         Args:
             resume: Go on with this one; see `resume`.

@@ -11,6 +11,7 @@ import pytest
 
 import hyperhook as hh
 from hyperhook.errors import SpaceError
+from hyperhook_plugins.gp import GP
 
 pytestmark = pytest.mark.filterwarnings("ignore:.torch.jit.script:DeprecationWarning")  # BoTorch's, when it is imported
 
@@ -78,6 +79,18 @@ def test_the_gp_answers_about_a_space_that_grew(tmp_path: Path) -> None:
         assert set(study.importance()) == set(study.space)
         with pytest.raises(SpaceError, match="'other' is not in the space"):
             study.predict({**study.best.params, "other": 1})
+
+
+def test_the_gp_learns_from_an_earlier_study_that_grew(tmp_path: Path) -> None:
+    with hh.Study("old", objective=hh.Minimize("value"), home=tmp_path, seed=0) as old:
+        old.run(conditional, trials=12, progress=False)
+        record = old.record()
+    assert set(GP(device="cpu").diagnose(record).length_scales) <= set(record.space)
+    for source in ("old", record):
+        gp = GP(device="cpu", warm_start=[source])
+        with hh.Study(f"new-{source == 'old'}", objective=hh.Minimize("value"), plugins=[gp], home=tmp_path) as new:
+            new.run(conditional, trials=3, progress=False)
+            assert len(new.trials) == 3
 
 
 def test_a_grid_of_it_is_refused_before_a_trial_begins(tmp_path: Path) -> None:
