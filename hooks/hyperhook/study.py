@@ -456,8 +456,8 @@ class Study:
     def attempt(self, trial: Trial, train: Callable[[Trial], object]) -> TrialRecord:
         """Run the training function on a trial and tell how it ended: what executors build on.
 
-        An exception fails the trial, not the study; `TrialPruned` prunes it. Ctrl-C and ``sys.exit`` kill the trial and go
-        on to the caller.
+        An exception fails the trial, not the study; `TrialPruned` prunes it. Ctrl-C and ``sys.exit`` kill the trial and
+        go on to the caller.
 
         Raises:
             ObjectiveError: The trial gave nothing to search with, and none before it did: the study is set up wrongly.
