@@ -104,7 +104,7 @@ def test_a_grid_of_it_is_refused_before_a_trial_begins(tmp_path: Path) -> None:
     ("objective", "seeds", "trials", "good"),
     [
         pytest.param(small, range(3), 20, 0.005, id="quick"),
-        pytest.param(conditional, range(5), 40, 0.06, id="whole", marks=pytest.mark.slow),
+        pytest.param(conditional, range(5), 40, 0.06, id="whole", marks=[pytest.mark.slow, pytest.mark.timeout(900)]),
     ],
 )
 def test_the_gp_finds_more_than_luck_on_the_same_budget(
