@@ -7,7 +7,7 @@ import logging
 import operator
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import SupportsFloat, SupportsIndex, TypeVar
 
@@ -22,7 +22,7 @@ from hyperhook.values import as_count, brief
 
 __all__ = ["ParamsByRun"]
 
-Option = TypeVar("Option", str, int, float, bool, None)
+Option = TypeVar("Option", bound=Scalar)
 
 log = logging.getLogger("hyperhook")
 
@@ -125,6 +125,8 @@ class ParamsByRun(ABC):
         Example:
             >>> optimizer = trial.suggest_categorical("optimizer", ["sgd", "adam"])  # doctest: +SKIP
         """
+        if isinstance(choices, str) or not isinstance(choices, Iterable):
+            raise SpaceError(f"suggest_categorical: {name!r} expected a list of options, got {brief(choices)}")
         return self._ask("suggest_categorical", name, Choice(list(choices)))  # type: ignore[return-value]
 
     def report(self, value: SupportsFloat, step: int) -> None:

@@ -137,6 +137,8 @@ def test_optuna_s_objective_and_arguments_pass_by_their_names() -> None:
         (lambda t: t.suggest_int("x", 0.5, 2), r"'x' has the bound or step 0\.5, expected an int"),
         (lambda t: t.suggest_int("x", 1, 8, log=True, step=2), "exclude each other"),
         (lambda t: t.suggest_categorical("x", []), "at least one"),
+        (lambda t: t.suggest_categorical("x", "ab"), "'x' expected a list of options, got 'ab'"),
+        (lambda t: t.suggest_categorical("x", 5), "'x' expected a list of options, got 5"),
         (lambda t: t.suggest_categorical("x", [(1, 2)]), r"options must be strings, numbers.*got \(1, 2\)"),
         (lambda t: t.suggest_float("", 0.0, 1.0), "expected a name, got ''"),
         (lambda t: (t.suggest_float("x", 0.0, 0.4), t.suggest_int("x", 0, 4)), "use another name"),
