@@ -66,12 +66,15 @@ def test_plugins_lists_what_ships_with_its_kind_and_hooks(hyperhook: Callable[..
     rows = {row["name"]: row for row in done.table()}
     assert {name: row["kind"] for name, row in rows.items()} == {
         "asha": "plugin",
+        "budget": "plugin",
+        "converged": "plugin",
         "csv": "tracker",
         "evolution": "plugin",
         "gp": "plugin",
         "grid": "plugin",
         "hyperband": "plugin",
         "median": "plugin",
+        "no_improvement": "plugin",
         "patience": "plugin",
         "percentile": "plugin",
         "provenance": "plugin",
@@ -80,6 +83,7 @@ def test_plugins_lists_what_ships_with_its_kind_and_hooks(hyperhook: Callable[..
         "system": "plugin",
         "mlflow": "tracker",
         "random": "plugin",
+        "target": "plugin",
         "tensorboard": "tracker",
         "tpe": "plugin",
         "wandb": "tracker",
