@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator, Mapping
 
 from hyperhook.follower import Follower, Reading
-from hyperhook.points import as_index
+from hyperhook.gathering import as_index
 
 __all__ = ["Stdout"]
 

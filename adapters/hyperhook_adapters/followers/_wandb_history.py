@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from hyperhook.follower import Reading
-from hyperhook.points import as_index
+from hyperhook.gathering import as_index
 
 __all__ = ["History"]
 

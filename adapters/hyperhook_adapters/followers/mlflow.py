@@ -10,7 +10,7 @@ from typing import ClassVar, NamedTuple
 
 from hyperhook import Params, TrialRecord
 from hyperhook.follower import Follower, Reading
-from hyperhook.points import Points
+from hyperhook.gathering import Gathering
 from hyperhook_adapters._mlflow_names import cut, safe_name
 
 __all__ = ["MLflowFollower"]
@@ -45,7 +45,7 @@ class MLflowFollower(Follower):
         """Of each metric's file, how far it is read."""
         self._prefixes: dict[str, str] = {}
         """Of each run's folder, what stands before the names of its metrics."""
-        self._points: dict[str, Points] = {}
+        self._points: dict[str, Gathering] = {}
 
     def environment(self, folder: Path, params: Params, study: str, trial: TrialRecord) -> dict[str, str]:
         """Return variables that make the script log below the trial's folder, and its runs tell the trial."""
@@ -70,7 +70,7 @@ class MLflowFollower(Follower):
             for run, name, path in self._metrics():
                 rows.setdefault(run, []).extend(self._new(path, self._prefix(run) + name))
             for run, found in rows.items():
-                points = self._points.setdefault(run, Points())
+                points = self._points.setdefault(run, Gathering())
                 for row in sorted(found, key=lambda row: row.time):
                     yield from points.add(row.name, row.value, row.step, row.time / 1000)
             moved = any(rows.values())

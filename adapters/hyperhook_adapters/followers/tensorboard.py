@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 from hyperhook import HyperhookError, Params, TrialRecord
 from hyperhook.follower import Follower, Reading
-from hyperhook.points import Points
+from hyperhook.gathering import Gathering
 from hyperhook_adapters._event_records import EventRecords
 from hyperhook_adapters.followers._event_search import EventSearch
 
@@ -29,7 +29,7 @@ class _File:
 
     def __init__(self, path: Path, prefix: tuple[str, ...]) -> None:
         self.records = EventRecords(path)
-        self.points = Points()
+        self.points = Gathering()
         self._prefix = prefix
 
     def name(self, tag: str) -> str:

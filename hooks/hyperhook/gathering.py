@@ -1,4 +1,4 @@
-"""Points that come one by one, gathered into readings."""
+"""Gathering that come one by one, gathered into readings."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from hyperhook.follower import Reading
 
-__all__ = ["Points", "as_index"]
+__all__ = ["Gathering", "as_index"]
 
 _EPOCH = "epoch"
 _HIGHEST = 2**63 - 1
@@ -25,17 +25,17 @@ def as_index(number: object) -> int | None:
     return int(number) if 0 <= number <= _HIGHEST else None
 
 
-class Points:
+class Gathering:
     """Gathers what follows each other at one step into a reading, each metric once.
 
     A metric called ``epoch`` is the reading's epoch. A step below 0 counts as 0. A program that gives no steps leaves
     them all at 0: so the n-th value of a metric that has stood at no other step stands at step n.
 
     Example:
-        >>> points = Points()
-        >>> list(points.add("loss", 0.5, step=3)), list(points.add("epoch", 1.0, step=3))
+        >>> gathering = Gathering()
+        >>> list(gathering.add("loss", 0.5, step=3)), list(gathering.add("epoch", 1.0, step=3))
         ([], [])
-        >>> list(points.flush())
+        >>> list(gathering.flush())
         [Reading(metrics={'loss': 0.5}, step=3, epoch=1, time=None)]
     """
 

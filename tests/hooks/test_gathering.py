@@ -1,4 +1,4 @@
-"""Points that come one by one become readings."""
+"""Gathering that come one by one become readings."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hyperhook.follower import Reading
-from hyperhook.points import Points, as_index
+from hyperhook.gathering import Gathering, as_index
 
 POINT = st.tuples(st.sampled_from("abc"), st.floats(), st.integers(-3, 5))
 
 
 def gathered(*sent: tuple[str, float, int]) -> list[Reading]:
-    points = Points()
+    points = Gathering()
     found = [reading for name, value, step in sent for reading in points.add(name, value, step)]
     return [*found, *points.flush(), *points.flush()]
 
@@ -40,7 +40,7 @@ def test_steps_that_are_never_given_are_counted() -> None:
 
 
 def test_what_may_not_be_complete_is_kept_back() -> None:
-    points = Points()
+    points = Gathering()
     assert list(points.add("a", 1.0, 1, 100.0)) == []
     assert list(points.flush(until=99.0)) == []
     assert list(points.add("b", 2.0, 1, 100.5)) == []
