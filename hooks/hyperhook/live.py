@@ -10,7 +10,7 @@ from functools import partial
 
 from hyperhook.channel import Channel
 from hyperhook.errors import StudyError, TrialStateError
-from hyperhook.journal import Journal, read
+from hyperhook.journal import read
 from hyperhook.manager import Manager
 from hyperhook.objective import Point
 from hyperhook.outlet import Outlet
@@ -18,7 +18,7 @@ from hyperhook.parameters import Params
 from hyperhook.records import StudyRecord, TrialRecord, TrialState
 from hyperhook.trial import Trial
 from hyperhook.values import as_stderr
-from hyperhook.workspace import Workspace
+from hyperhook.workspace import Begun, Workspace
 
 __all__ = ["LiveTrials"]
 
@@ -41,6 +41,7 @@ class LiveTrials:
         self._manager = manager
         self._outlet = outlet
         self._channels: dict[str, Channel] = {}
+        self._begun: dict[str, Begun] = {}
         self._has_warned = False
 
     def begin(
@@ -77,9 +78,7 @@ class LiveTrials:
         )
         if begun is None:
             return None
-        handle = self._handle(*begun)
-        self._manager.events.trial_started(trial=handle.record)
-        self._open(handle)
+        handle = self._enter(begun)
         if tags:
             handle.log_tags(tags)
         return handle
@@ -96,9 +95,16 @@ class LiveTrials:
         resumed = self._workspace.resume(trial, self._outlet.trackers)
         if resumed is None:
             raise TrialStateError(f"resume: trial {trial.name!r} is running; wait for its end, or use fork=True")
-        handle = self._handle(*resumed)
-        handle.go_on(event for event, _ in read(self._workspace.journal_path(trial.id)))
-        self._manager.events.trial_resumed(trial=handle.record)
+        return self._enter(resumed)
+
+    def _enter(self, begun: Begun) -> Trial:
+        """Return the handle of a trial that begins or goes on; everybody hears of it."""
+        handle = self._handle(begun)
+        if begun.goes_on:
+            handle.go_on(event for event, _ in read(begun.journal.path))
+            self._manager.events.trial_resumed(trial=handle.record)
+        else:
+            self._manager.events.trial_started(trial=handle.record)
         self._open(handle)
         return handle
 
@@ -117,8 +123,10 @@ class LiveTrials:
             trial.ended(replace(trial.record, state=told or TrialState.COMPLETE, error=error))
             return trial.record
         channel = self._channels.get(trial.id)
-        if trial.record.state.is_finished or channel is None:
+        if trial.has_ended or channel is None:
             raise TrialStateError(f"tell: trial {trial.record.name!r} has ended already, as {trial.record.state}")
+        if channel.is_lost:
+            return self._part(trial, None)
         trial.flush()
         grew_elsewhere = channel.journal.grew_elsewhere
         if grew_elsewhere:
@@ -129,12 +137,28 @@ class LiveTrials:
         point = self._point(trial, value, how)
         if spread is not None and point is not None:
             point = replace(point, stderr=spread)
-        ended = self._workspace.end(trial.record, channel.journal, how, point, error)
+        return self._part(trial, self._workspace.end(self._begun[trial.id], how, point, error))
+
+    def requeue(self, trial: Trial, reason: str) -> TrialRecord:
+        """Put a trial back into the queue; see `Study.requeue`.
+
+        Raises:
+            TrialStateError: It has ended already, or was never begun here.
+        """
+        if trial.has_ended or trial.id not in self._begun:
+            raise TrialStateError(f"requeue: trial {trial.record.name!r} does not run here")
+        trial.flush()
+        return self._part(trial, self._workspace.requeue(self._begun[trial.id], reason))
+
+    def _part(self, trial: Trial, ended: TrialRecord | None) -> TrialRecord:
+        """Let a trial go; where it was taken from this process, as it stands in the store."""
         if ended is None:
-            ended = self._workspace.store.trial(trial.id) or trial.record
-            log.warning("trial %s had been ended as %s elsewhere; this ending does not count", ended.name, ended.state)
+            ended = self._workspace.left(self._begun[trial.id]) or trial.record
+            how = f"had been ended as {ended.state}" if ended.state.is_finished else f"is {ended.state}"
+            log.warning("trial %s %s elsewhere; this ending does not count", ended.name, how)
         trial.ended(ended)
-        self._manager.events.trial_finished(trial=ended)
+        if ended.state.is_finished:
+            self._manager.events.trial_finished(trial=ended)
         self.let_go(trial.id)
         return ended
 
@@ -152,12 +176,16 @@ class LiveTrials:
     def let_go(self, trial_id: str) -> None:
         """Close what is open for a trial."""
         self._channels.pop(trial_id).close()
+        del self._begun[trial_id]
 
-    def _handle(self, trial: TrialRecord, journal: Journal) -> Trial:
+    def _handle(self, begun: Begun) -> Trial:
+        trial = begun.trial
         inline = self._outlet.open(trial.id)
-        report = None if self._study.further else partial(self._workspace.store.report, trial.id)
-        channel = Channel(journal, self._manager, report, inline)  # what is bad by one goal may be the best by another
-        self._channels[trial.id] = channel
+        report = None  # what is bad by one goal may be the best by another
+        if not self._study.further:
+            report = partial(self._workspace.store.report, trial.id, worker=begun.lease.worker)
+        channel = Channel(begun.journal, self._manager, report, inline, lease=begun.lease)
+        self._channels[trial.id], self._begun[trial.id] = channel, begun
         return Trial(trial, channel, objective=self._study.objective, watched=self._study.watched)
 
     def _open(self, handle: Trial) -> None:

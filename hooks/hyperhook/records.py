@@ -118,6 +118,7 @@ class StudyRecord:
         constraints: What a trial must come to, to count as feasible.
         further: What else is searched for: the objectives behind the first. Their values are taken where the first one
             has its own, whatever their `reduce`.
+        max_retries: How often a trial whose worker died is queued again; 0 for never.
     """
 
     name: str
@@ -127,6 +128,7 @@ class StudyRecord:
     trials: tuple[TrialRecord, ...] = ()
     constraints: tuple[Constraint, ...] = ()
     further: tuple[Objective, ...] = ()
+    max_retries: int = 0
 
     @property
     def objectives(self) -> tuple[Objective, ...]:
