@@ -114,6 +114,16 @@ def test_the_follower_in_the_page_on_following_keeps_its_contract(tmp_path: Path
             getattr(contract, name)(tmp_path / name)
 
 
+def test_the_page_on_many_workers_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {"__name__": "docs"}
+    for code in blocks("docs/scaling.md"):
+        exec(code, names)
+    names["study"].close()
+    assert [trial.state for trial in names["study"].trials] == ["COMPLETE"] * 3
+    assert (tmp_path / "shared.db").exists()
+
+
 def test_the_error_in_the_plugin_guide_is_the_one_that_is_raised() -> None:
     class StopBelowChance:
         @hh.hookimpl

@@ -24,6 +24,7 @@ class ArtifactLog(ABC):
 
     _sink: Sink
     _record: TrialRecord
+    _checkpoints: dict[str, tuple[int, str]]
 
     @abstractmethod
     def _is_heard(self, what: str) -> bool:
@@ -80,6 +81,25 @@ class ArtifactLog(ABC):
             metadata=as_facts("log_artifact: metadata", {} if metadata is None else metadata),
         )
 
+    @property
+    def last_checkpoint(self) -> Path | None:
+        """The checkpoint with the highest step that was logged and is there, of an earlier run of the trial, too.
+
+        A trial that goes on, since its process died or was told to end, starts from here; None where it starts anew.
+
+        Example:
+            >>> trainer.fit(model, ckpt_path=trial.last_checkpoint)  # doctest: +SKIP
+        """
+        latest = sorted(enumerate(self._checkpoints.values()), key=lambda item: (item[1][0], item[0]), reverse=True)
+        return next((Path(path) for _, (_, path) in latest if os.path.exists(path)), None)
+
+    def _note(self, event: ArtifactLogged | ArtifactRemoved) -> None:
+        """Keep in mind where a checkpoint lies."""
+        if event.kind == "checkpoint":
+            self._checkpoints.pop(event.name, None)
+            if isinstance(event, ArtifactLogged):
+                self._checkpoints[event.name] = (-1 if event.step is None else event.step, event.path)
+
     def remove_artifact(self, name: str, *, kind: Literal["file", "checkpoint"] = "file") -> None:
         """Take back what `log_artifact` made part of the trial; trackers delete theirs.
 
@@ -98,6 +118,7 @@ class ArtifactLog(ABC):
         path = self._sink.discard(where)
         if path is not None:
             event = ArtifactRemoved(time=time.time(), path=str(path), place=where, name=name, kind=kind)
+            self._note(event)
             self._sink.emit(self._record, event)
 
     def log_image(self, name: str, image: object, *, step: int | None = None) -> None:
@@ -191,7 +212,9 @@ class ArtifactLog(ABC):
         path = self._sink.store(where, write)
         if path is not None:
             facts = {"path": str(path), "place": where, "name": name, "kind": kind, "step": step, **more}
-            self._sink.emit(self._record, ArtifactLogged(time=time.time(), **facts))
+            event = ArtifactLogged(time=time.time(), **facts)
+            self._note(event)
+            self._sink.emit(self._record, event)
 
 
 def _existing(what: str, path: str | os.PathLike[str]) -> Path:

@@ -32,14 +32,18 @@ class Draft(NamedTuple):
     known: int
 
 
-def draft(study: StudyRecord, manager: Manager) -> Draft | None:
+def draft(study: StudyRecord, manager: Manager, queued: TrialRecord | None) -> Draft | None:
     """Choose what the next trial is to be; None where nothing is left to try.
+
+    Args:
+        study: The study with its trials.
+        manager: Its plugins.
+        queued: The first trial of the queue, which goes before what they suggest; None where there is none.
 
     Raises:
         PluginError: A suggester answered with something that is no list of one set of params.
         SpaceError: It answered with params outside the space.
     """
-    queued = next((trial for trial in study.trials if trial.state is TrialState.QUEUED), None)
     known = study.trials[-1].number + 1 if study.trials else 0
     if study.grows:
         proposed = _proposed(study, manager, queued)

@@ -15,6 +15,7 @@ from hyperhook.delivery import Projection, dispatch
 from hyperhook.errors import SpaceError, StoreError
 from hyperhook.events import Event
 from hyperhook.journal import Journal
+from hyperhook.lease import Lease
 from hyperhook.manager import Manager
 from hyperhook.media import replace
 from hyperhook.objective import Point
@@ -38,6 +39,7 @@ class Channel:
         report: Keeps where the trial stands and reads the study, for the pruners; None where none is to be asked.
         inline: The trackers that are driven in this process.
         meet: Answers what the trial asks for as it goes, and keeps it; None where it may not ask.
+        lease: The right to the trial; what comes once it is lost is dropped. None where nobody else can take it.
     """
 
     def __init__(
@@ -47,20 +49,26 @@ class Channel:
         report: Callable[[Point | None], StudyRecord] | None,
         inline: tuple[Projection, ...] = (),
         meet: Callable[[TrialRecord, str, Parameter], Scalar] | None = None,
+        *,
+        lease: Lease | None = None,
     ) -> None:
         self.journal = journal
         self._manager = manager
         self._report_standing = report
         self._inline = inline
         self._meet = meet
+        self._lease = lease
         self.was_asked = False
         self._reported: int | None = None
-        self._failed = False
+        self._failed = self._is_unheard = False
+        self._unreported: list[Point] = []
         self._turn = threading.RLock()
 
     def emit(self, trial: TrialRecord, event: Event) -> None:
         """Journal an event, then tell the listeners. A full disk costs the event, never the training."""
         with self._turn:
+            if self.is_lost:
+                return
             try:
                 self.journal.append(event)
             except OSError as error:
@@ -69,6 +77,11 @@ class Channel:
                 dispatch(self._manager.events, trial, event)
             if self._inline:
                 self.deliver()
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether the trial is another worker's by now, or was ended by one."""
+        return self._lease is not None and self._lease.is_lost()
 
     def store(self, place: str, write: Callable[[Path], None]) -> Path | None:
         """Write a file below the trial's folder of artifacts. A full disk costs the file, never the training."""
@@ -119,15 +132,24 @@ class Channel:
             ObjectiveError: The objective's metric is expected, and neither this trial nor another one ever logged it.
         """
         self.was_asked = True
+        if self.is_lost:
+            return True
         if self._report_standing is None or not self._manager.decides("should_stop"):
             return False
         standing = curve.standing
         new = None if standing is None or standing.step == self._reported else standing  # reading waits for no writer
+        if new is not None and new not in self._unreported:
+            self._unreported.append(new)
         try:
-            study = self._report_standing(new)
+            for point in self._unreported[:-1]:  # of a time when the store did not answer
+                self._report_standing(point)
+            study = self._report_standing(self._unreported[-1] if self._unreported else None)
         except StoreError as error:
-            log.error("no pruner is asked about trial %s, which goes on: %s", trial.name, error)
+            if not self._is_unheard:
+                log.error("no pruner is asked about trial %s, which goes on: %s", trial.name, error)
+            self._is_unheard = True
             return False
+        self._unreported, self._is_unheard = [], False
         self._reported = None if standing is None else standing.step
         if expects and not any(other.curve or other.value is not None for other in study.trials):
             curve.require()
@@ -143,7 +165,8 @@ class Channel:
             projection.release()
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"journal": self.journal, "manager": self._manager, "report": self._report_standing, "meet": self._meet}
+        kept = {"journal": self.journal, "manager": self._manager, "report": self._report_standing}
+        return {**kept, "meet": self._meet, "lease": self._lease}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__init__(**state)  # type: ignore[misc]

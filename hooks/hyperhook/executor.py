@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from hyperhook.errors import TooManyFailuresError
 from hyperhook.hookspecs import hookimpl
 from hyperhook.records import TrialState
 
@@ -26,13 +25,7 @@ class ThisProcess:
         Raises:
             TooManyFailuresError: More trials in a row failed than the study allows.
         """
-        failures = 0
         while (trial := study.next_trial(budget=count)) is not None:
-            record = study.attempt(trial, objective)
-            failures = failures + 1 if record.state is TrialState.FAILED else 0
-            if failures >= study.max_consecutive_failures:
-                raise TooManyFailuresError(
-                    f"{failures} trials in a row failed, the last with: {record.error}; "
-                    "mend the training function and run the study again: it goes on"
-                )
+            if study.attempt(trial, objective).state is TrialState.FAILED:
+                study.check_failures()
         return True

@@ -19,9 +19,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import IO, BinaryIO
 
+from hyperhook.address import Address
 from hyperhook.courier import FIRST_RETRY_SECONDS, LAST_RETRY_SECONDS, POLL_SECONDS, Courier, join
 from hyperhook.delivery import Delivery, load_cursor, note_death
-from hyperhook.errors import HyperhookError, PluginError
+from hyperhook.errors import HyperhookError, PluginError, StoreError
 from hyperhook.home import Home
 from hyperhook.memory import resident_bytes
 from hyperhook.tracker import Tracker
@@ -37,6 +38,8 @@ NICENESS = 10
 """How far the forwarder steps back where all cores are busy."""
 MOST_MB = 2048
 """How large the forwarder may become, unless ``HYPERHOOK_FORWARDER_MB`` says otherwise: five times what it needs."""
+_PATIENCE_SECONDS = 10.0
+"""How long it waits for a store that does not answer, before it delivers what there is."""
 TOO_LARGE = 81
 """The status that it ends with when it is larger."""
 
@@ -78,20 +81,26 @@ class Forwarder:
         home: The home whose outbox to empty.
         study: Name of the study.
         trackers: The trackers, by the names of their cursors.
+        storage: Where the study's store is; by default what `Address.chosen` says.
 
     Raises:
         PluginError: A tracker cannot be sent to another process.
         HyperhookError: ``HYPERHOOK_FORWARDER_MB`` is no number above 0.
     """
 
-    def __init__(self, home: Home, study: str, trackers: Mapping[str, Tracker]) -> None:
-        self._order = _pickled(_Order(home, study, dict(trackers), list(sys.path), _most_bytes()))
+    def __init__(self, home: Home, study: str, trackers: Mapping[str, Tracker], storage: Address | None = None) -> None:
+        self._storage = Address.chosen(storage, home.database)
+        self._order = self._pickled_order(home, study, trackers)
         self._home, self._study, self._trackers = home, study, dict(trackers)
         self._process: subprocess.Popen[bytes] | None = None
         self._apart: list[Forwarder] = []
         self._starts = 0
         self._not_before = 0.0
         os.register_at_fork(after_in_child=self._let_go)
+
+    def _pickled_order(self, home: Home, study: str, trackers: Mapping[str, Tracker]) -> bytes:
+        """Return what the forwarder is sent, through a pipe: the store's password is in it."""
+        return _pickled(_Order(home, study, self._storage.secret, dict(trackers), list(sys.path), _most_bytes()))
 
     @property
     def pid(self) -> int | None:
@@ -141,10 +150,10 @@ class Forwarder:
             note_death(self._home.cursor(self._study, item, name), f"the forwarder {reason} in its call")
             log.warning("the forwarder %s while it sent to %s; that is sent on its own now", reason, name)
             if len(self._trackers) > 1:
-                apart = Forwarder(self._home, self._study, {name: self._trackers.pop(name)})
+                apart = Forwarder(self._home, self._study, {name: self._trackers.pop(name)}, self._storage)
                 apart.ensure()
                 self._apart.append(apart)
-        self._order = _pickled(_Order(self._home, self._study, self._trackers, list(sys.path), _most_bytes()))
+        self._order = self._pickled_order(self._home, self._study, self._trackers)
 
     def _hurry(self) -> None:
         for other in self._apart:
@@ -214,6 +223,7 @@ class Forwarder:
 class _Order:
     home: Home
     study: str
+    storage: str
     trackers: dict[str, Tracker]
     path: list[str]
     most_bytes: int
@@ -278,15 +288,15 @@ def main(lifeline: BinaryIO) -> None:
         for courier in couriers:
             courier.watch()
         _stay_small(couriers, order.most_bytes)
-    if not order.home.database.exists():
+    if not order.home.exists():
         return  # the home was deleted: nothing is left to deliver, and it is not made again
-    workspace = Workspace(order.home)
-    _reap(workspace, order.study, order.trackers)
+    reap = _reaping(order)
+    reap()
     for courier in couriers:
         courier.end()
 
     def meanwhile() -> None:
-        _reap(workspace, order.study, order.trackers)
+        reap()
         _stay_small(couriers, order.most_bytes)
 
     join(couriers, meanwhile)
@@ -322,6 +332,21 @@ def _stay_small(couriers: Sequence[Courier], most_bytes: int) -> None:
 def _reap(workspace: Workspace, study: str, trackers: Iterable[str]) -> None:
     for trial in workspace.reap(study, trackers):
         log.warning("trial %s was running when its process died: marked as %s", trial.name, trial.state)
+
+
+def _reaping(order: _Order) -> Callable[[], None]:
+    """Return what marks the trials that died; where the store does not answer, that is left to the next process."""
+    workspace: Workspace | None = None
+
+    def reap() -> None:
+        nonlocal workspace
+        try:
+            workspace = workspace or Workspace(order.home, order.storage, patience_seconds=_PATIENCE_SECONDS)
+            _reap(workspace, order.study, order.trackers)
+        except StoreError as error:
+            log.warning("the trials that died cannot be marked (%s)", error)
+
+    return reap
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 ::
 
     .hyperhook/
-      hyperhook.db                       the store
+      hyperhook.db                       the store, where it is not a PostgreSQL
       trials/<trial id>/journal.jsonl    what happened in a trial
       trials/<trial id>/cursors/         how far each tracker is
       studies/<study>/trackers/          where each tracker of a study writes to
@@ -132,6 +132,10 @@ class Home:
             raise self._unwritable(error.strerror or str(error)) from error
         if not os.access(self.path, os.W_OK | os.X_OK):
             raise self._unwritable("permission denied")
+
+    def exists(self) -> bool:
+        """Tell whether the directory was made, and not deleted since."""
+        return self.logs.is_dir()
 
     def _unwritable(self, reason: str) -> StoreError:
         return StoreError(

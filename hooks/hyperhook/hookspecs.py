@@ -62,7 +62,7 @@ class TrialEvents:
 
     @hookspec
     def trial_resumed(self, trial: TrialRecord) -> None:
-        """A trial that had ended goes on.
+        """A trial that had ended, or was queued again, goes on.
 
         Args:
             trial: The trial, RUNNING again, with the params that it began with.
@@ -198,7 +198,7 @@ class TrialEvents:
             trial: The trial with its last state, its value and the step of that value, and the error if it failed.
 
         Called: after the store took the trial's last state.
-        How often: once per trial; a tracker may hear it again when delivery starts over.
+        How often: once per trial, and each time that it is queued again; a tracker may hear it again, too.
         Where: plugins in the training process, in the thread that ended it; trackers in the forwarder.
         If it raises: it is reported once, with the plugin's name; training and other plugins go on.
         """

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from bisect import bisect_left
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from hyperhook.objective import CurvePoint
-from hyperhook.records import TrialRecord
+from hyperhook.records import TrialRecord, TrialState
 from hyperhook.tables import trial_of
 
 if TYPE_CHECKING:
     from sqlalchemy import Row
 
 __all__ = ["Known"]
+
+_number = attrgetter("number")
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,39 +29,50 @@ class Known:
         study: Name of the study.
         change: The last change of a trial that was read (see `tables`); None where nothing was read yet.
         point: The id of the last point that was read.
+        trials: The trials, by number.
+        queue: The numbers of those that are QUEUED.
     """
 
     study: str
     change: int | None = None
     point: int = 0
-    _trials: Mapping[str, TrialRecord] = field(default_factory=dict)
+    trials: tuple[TrialRecord, ...] = ()
+    queue: frozenset[int] = frozenset()
 
     @property
-    def trials(self) -> tuple[TrialRecord, ...]:
-        """The trials, by number."""
-        return tuple(sorted(self._trials.values(), key=lambda trial: trial.number))
+    def queued(self) -> tuple[TrialRecord, ...]:
+        """The trials that are QUEUED, by number."""
+        places = (bisect_left(self.trials, number, key=_number) for number in sorted(self.queue))
+        return tuple(self.trials[place] for place in places)
 
-    def after(self, points: Iterable[Sequence[Any]], trials: Iterable[Row[Any]]) -> Known:
-        """Return what is known behind these rows.
+    def after(self, points: Sequence[Sequence[Any]], rows: Iterable[Row[Any]]) -> Known:
+        """Return what is known behind these rows; it costs what they are, and one copy of the list of trials.
 
         Args:
-            points: The rows of the study's points behind `point`, in order; read first, so that each one's trial is
-                there.
-            trials: The rows of trials behind `change`, of other studies, too.
+            points: Of the study's points behind `point`, in order: id, the trial's number, value, step, epoch.
+            rows: The rows of the study's trials behind `change`.
         """
-        change, point, known = self.change or 0, self.point, dict(self._trials)
-        for row in trials:
+        rows = sorted(rows, key=_number)
+        if not rows and not points:
+            return self if self.change is not None else replace(self, change=0)
+        change, point, trials = self.change or 0, self.point, list(self.trials)
+        queue = set(self.queue)
+        for row in rows:
+            (queue.add if row.state == TrialState.QUEUED else queue.discard)(row.number)
             change = max(change, row.changed or 0)  # an older version that still runs knows no changes
-            if row.study == self.study:
-                before = known.get(row.id)
-                known[row.id] = replace(trial_of(row), curve=before.curve if before else ())
-        curves: dict[str, list[CurvePoint]] = {}
-        for point, _, trial, value, step, epoch in points:
-            curve = curves.get(trial)
+            place = bisect_left(trials, row.number, key=_number)
+            if place < len(trials) and trials[place].number == row.number:
+                trials[place] = replace(trial_of(row), curve=trials[place].curve)
+            else:
+                trials.insert(place, trial_of(row))
+        curves: dict[int, list[CurvePoint]] = {}
+        for point, number, value, step, epoch in points:
+            place = bisect_left(trials, number, key=_number)
+            curve = curves.get(place)
             if curve is None:
-                curve = curves[trial] = list(known[trial].curve)
-            number = math.nan if value is None else value
-            curve.append(CurvePoint(number, step, len(curve) if epoch is None else epoch, point))
-        for trial, grown in curves.items():
-            known[trial] = replace(known[trial], curve=tuple(grown))
-        return Known(self.study, change, point, known)
+                curve = curves[place] = list(trials[place].curve)
+            value = math.nan if value is None else value
+            curve.append(CurvePoint(value, step, len(curve) if epoch is None else epoch, point))
+        for place, grown in curves.items():
+            trials[place] = replace(trials[place], curve=tuple(grown))
+        return Known(self.study, change, point, tuple(trials), frozenset(queue))

@@ -11,7 +11,7 @@ from functools import partial
 from hyperhook.channel import Channel
 from hyperhook.errors import StoreError, StudyError, TrialStateError
 from hyperhook.growth import answer
-from hyperhook.journal import Journal, read
+from hyperhook.journal import read
 from hyperhook.manager import Manager
 from hyperhook.objective import Point, as_value, by_metric
 from hyperhook.outlet import Outlet
@@ -20,7 +20,7 @@ from hyperhook.records import StudyRecord, TrialRecord, TrialState
 from hyperhook.store import Store
 from hyperhook.trial import Trial
 from hyperhook.values import as_stderr
-from hyperhook.workspace import Workspace
+from hyperhook.workspace import Begun, Workspace
 
 __all__ = ["LiveTrials"]
 
@@ -44,6 +44,7 @@ class LiveTrials:
         self._outlet = outlet
         self._channels: dict[str, Channel] = {}
         self._queued: dict[str, Params] = {}
+        self._begun: dict[str, Begun] = {}
         self._has_warned = False
 
     def begin(
@@ -83,11 +84,9 @@ class LiveTrials:
         )
         if begun is None:
             return None
-        handle = self._handle(*begun)
+        handle = self._enter(begun)
         if queued is not None and proposed is not None:
             self._queued[handle.id] = queued.params
-        self._manager.events.trial_started(trial=handle.record)
-        self._open(handle)
         if tags:
             handle.log_tags(tags)
         return handle
@@ -104,9 +103,16 @@ class LiveTrials:
         resumed = self._workspace.resume(trial, self._outlet.trackers)
         if resumed is None:
             raise TrialStateError(f"resume: trial {trial.name!r} is running; wait for its end, or use fork=True")
-        handle = self._handle(*resumed)
-        handle.go_on(event for event, _ in read(self._workspace.journal_path(trial.id)))
-        self._manager.events.trial_resumed(trial=handle.record)
+        return self._enter(resumed)
+
+    def _enter(self, begun: Begun) -> Trial:
+        """Return the handle of a trial that begins or goes on; everybody hears of it."""
+        handle = self._handle(begun)
+        if begun.goes_on:
+            handle.go_on(event for event, _ in read(begun.journal.path))
+            self._manager.events.trial_resumed(trial=handle.record)
+        else:
+            self._manager.events.trial_started(trial=handle.record)
         self._open(handle)
         return handle
 
@@ -125,8 +131,10 @@ class LiveTrials:
             trial.ended(replace(trial.record, state=told or TrialState.COMPLETE, error=error))
             return trial.record
         channel = self._channels.get(trial.id)
-        if trial.record.state.is_finished or channel is None:
+        if trial.has_ended or channel is None:
             raise TrialStateError(f"tell: trial {trial.record.name!r} has ended already, as {trial.record.state}")
+        if channel.is_lost:
+            return self._part(trial, None)
         trial.flush()
         grew_elsewhere = channel.journal.grew_elsewhere
         if grew_elsewhere:
@@ -138,13 +146,29 @@ class LiveTrials:
         if spread is not None and point is not None:
             point = replace(point, stderr=spread)
         epochs = trial.curve.epochs
-        ended = self._workspace.end(trial.record, channel.journal, how, point, error, epochs=epochs)
+        return self._part(trial, self._workspace.end(self._begun[trial.id], how, point, error, epochs=epochs))
+
+    def requeue(self, trial: Trial, reason: str) -> TrialRecord:
+        """Put a trial back into the queue; see `Study.requeue`.
+
+        Raises:
+            TrialStateError: It has ended already, or was never begun here.
+        """
+        if trial.has_ended or trial.id not in self._begun:
+            raise TrialStateError(f"requeue: trial {trial.record.name!r} does not run here")
+        trial.flush()
+        return self._part(trial, self._workspace.requeue(self._begun[trial.id], reason))
+
+    def _part(self, trial: Trial, ended: TrialRecord | None) -> TrialRecord:
+        """Let a trial go; where it was taken from this process, as it stands in the store."""
         if ended is None:
-            ended = self._workspace.store.trial(trial.id) or trial.record
-            log.warning("trial %s had been ended as %s elsewhere; this ending does not count", ended.name, ended.state)
+            ended = self._workspace.left(self._begun[trial.id]) or trial.record
+            how = f"had been ended as {ended.state}" if ended.state.is_finished else f"is {ended.state}"
+            log.warning("trial %s %s elsewhere; this ending does not count", ended.name, how)
         trial.ended(ended)
-        self._warn_of_unasked(ended)
-        self._manager.events.trial_finished(trial=ended)
+        if ended.state.is_finished:
+            self._warn_of_unasked(ended)
+            self._manager.events.trial_finished(trial=ended)
         self.let_go(trial.id)
         return ended
 
@@ -169,14 +193,19 @@ class LiveTrials:
     def let_go(self, trial_id: str) -> None:
         """Close what is open for a trial."""
         self._channels.pop(trial_id).close()
+        del self._begun[trial_id]
 
-    def _handle(self, trial: TrialRecord, journal: Journal) -> Trial:
+    def _handle(self, begun: Begun) -> Trial:
+        trial = begun.trial
         inline = self._outlet.open(trial.id)
-        # no pruner is asked about several goals: what is bad by one may be the best by another
-        report = None if self._study.further else partial(self._workspace.store.report, trial.id)
-        meet = partial(_met, self._workspace.store, self._study.seed) if self._study.grows else None
-        channel = Channel(journal, self._manager, report, inline, meet)
-        self._channels[trial.id] = channel
+        worker, meet = begun.lease.worker, None
+        report = None  # what is bad by one goal may be the best by another
+        if not self._study.further:
+            report = partial(self._workspace.store.report, trial.id, worker=worker)
+        if self._study.grows:
+            meet = partial(_met, self._workspace.store, self._study.seed, worker)
+        channel = Channel(begun.journal, self._manager, report, inline, meet, lease=begun.lease)
+        self._channels[trial.id], self._begun[trial.id] = channel, begun
         return Trial(trial, channel, objective=self._study.objective, watched=self._study.watched)
 
     def _open(self, handle: Trial) -> None:
@@ -198,11 +227,11 @@ class LiveTrials:
         return curve.check(curve.reduced() if value is None else curve.told(value), value)
 
 
-def _met(store: Store, seed: int | None, trial: TrialRecord, name: str, asked: Parameter) -> Scalar:
+def _met(store: Store, seed: int | None, worker: str | None, trial: TrialRecord, name: str, asked: Parameter) -> Scalar:
     """Answer what a trial asks for, and keep it in the store; where that cannot be, the trial goes on."""
     value = answer(trial, name, asked, seed)
     try:
-        store.meet(trial.id, name, asked, value)
+        store.meet(trial.id, name, asked, value, worker)
     except StoreError as error:
         log.error("param %r of trial %s is not kept in the store: %s", name, trial.name, error)
     return value

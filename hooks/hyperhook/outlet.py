@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Mapping
 
+from hyperhook.address import Address
 from hyperhook.courier import POLL_SECONDS
 from hyperhook.delivery import STRIKES, Delivery, Projection
 from hyperhook.destination import remember
@@ -30,17 +31,26 @@ class Outlet:
         study: Name of the study.
         trackers: The trackers, by the names of their cursors.
         inline: Drive them in this process rather than in a forwarder.
+        storage: Where the study's store is; by default what `Address.chosen` says.
 
     Raises:
         PluginError: A tracker cannot be sent to a forwarder.
     """
 
-    def __init__(self, home: Home, study: str, trackers: Mapping[str, Tracker], *, inline: bool) -> None:
+    def __init__(
+        self,
+        home: Home,
+        study: str,
+        trackers: Mapping[str, Tracker],
+        *,
+        inline: bool,
+        storage: Address | None = None,
+    ) -> None:
         self._home = home
         self._study = study
         self.trackers = trackers
         self._inline = [Delivery(name, tracker) for name, tracker in trackers.items()] if inline else []
-        self._forwarder = Forwarder(home, study, trackers) if trackers and not inline else None
+        self._forwarder = Forwarder(home, study, trackers, storage) if trackers and not inline else None
 
     def open(self, item: str) -> tuple[Projection, ...]:
         """Make sure that an item of the outbox is taken care of.

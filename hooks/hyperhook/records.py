@@ -126,6 +126,7 @@ class StudyRecord:
             has its own, whatever their `reduce`.
         grows: Whether the space grows with what trials ask for (define-by-run). A trial's params then are those that it
             asked for; suggesters get trials that fit the space, see `growth`.
+        max_retries: How often a trial whose worker died is queued again; 0 for never.
     """
 
     name: str
@@ -136,6 +137,7 @@ class StudyRecord:
     constraints: tuple[Constraint, ...] = ()
     further: tuple[Objective, ...] = ()
     grows: bool = False
+    max_retries: int = 0
 
     @property
     def objectives(self) -> tuple[Objective, ...]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import math
+import time
 from dataclasses import replace
 
 from hyperhook.errors import StoreError
@@ -10,12 +12,15 @@ from hyperhook.events import StudyFinished, StudyStarted
 from hyperhook.growth import aligned
 from hyperhook.manager import Manager
 from hyperhook.outlet import Outlet
+from hyperhook.reaper import QUEUED_AGAIN
 from hyperhook.records import StudyRecord
 from hyperhook.workspace import Workspace
 
 __all__ = ["Session"]
 
 log = logging.getLogger("hyperhook")
+
+_WATCH_SECONDS = 0.1
 
 
 class Session:
@@ -34,6 +39,7 @@ class Session:
         self._manager = manager
         self._outlet = outlet
         self._begun = False
+        self._looked = -math.inf
 
     @property
     def has_begun(self) -> bool:
@@ -49,12 +55,32 @@ class Session:
         self._manager.events.study_started(study=self._now())
 
     def reap(self) -> bool:
-        """End the trials whose process died; tell whether there were any."""
-        killed = self._workspace.reap(self._study.name, self._outlet.trackers)
-        for trial in killed:
-            log.warning("trial %s was running when its process died: marked as %s", trial.name, trial.state)
+        """Take the trials from workers that are gone; tell whether there were any."""
+        self._looked = time.monotonic()
+        lost = self._workspace.reap(self._study.name, self._outlet.trackers)
+        for trial in lost:
+            again = QUEUED_AGAIN in (trial.error or "")
+            marked = "" if again else f": marked as {trial.state}"
+            log.warning("trial %s was running when %s%s", trial.name, trial.error, marked)
             self._manager.events.trial_finished(trial=trial)
-        return bool(killed)
+        return bool(lost)
+
+    def look_around(self, every_seconds: float) -> None:
+        """Do as `reap`, where that was longer ago than this."""
+        if time.monotonic() - self._looked > every_seconds:
+            self.reap()
+
+    def reap_or_wait(self) -> bool:
+        """Do as `reap`; where a lease has run out, wait a moment, to see whether it is renewed after all.
+
+        Returns:
+            Whether to look at the study again: a trial was lost, or may be.
+        """
+        if self.reap():
+            return True
+        if self._workspace.suspects:
+            time.sleep(_WATCH_SECONDS)
+        return self._workspace.suspects
 
     def finish(self) -> None:
         """Announce the end of the work, where it was begun."""
@@ -62,7 +88,7 @@ class Session:
             return
         self._begun = False
         try:
-            if not self._workspace.home.database.exists():
+            if not self._workspace.home.exists():
                 raise StoreError(f"home {str(self._workspace.home.path)!r} is gone")
             self._outlet.announce(StudyFinished.of(self._study))
             self._manager.events.study_finished(study=self._now())

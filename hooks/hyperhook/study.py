@@ -23,6 +23,7 @@ from hyperhook.errors import (
     NothingLeftError,
     ObjectiveError,
     StudyError,
+    TooManyFailuresError,
     TrialStateError,
     is_pruned,
 )
@@ -32,11 +33,13 @@ from hyperhook.export import point_table, to_dataframe, trial_table
 from hyperhook.given import given
 from hyperhook.growth import nested, proposals
 from hyperhook.home import Home
+from hyperhook.journal import read
 from hyperhook.live import LiveTrials
 from hyperhook.manager import Manager, load_plugin, load_trackers
 from hyperhook.objective import Objective, as_objectives
 from hyperhook.outlet import Outlet
 from hyperhook.parameters import Parameter, Params
+from hyperhook.preemption import Preempted, Preemptible
 from hyperhook.progress import Progress
 from hyperhook.ranks import Launch, Silence
 from hyperhook.records import Prediction, StudyRecord, TrialRecord, TrialState
@@ -45,7 +48,7 @@ from hyperhook.session import Session
 from hyperhook.space import Space
 from hyperhook.tracker import Tracker
 from hyperhook.trial import Trial, running
-from hyperhook.workspace import Workspace
+from hyperhook.workspace import LEASE_SECONDS, Workspace
 
 if TYPE_CHECKING:
     import pandas
@@ -54,6 +57,8 @@ __all__ = ["Study"]
 
 log = logging.getLogger("hyperhook")
 
+_PREEMPTED_FLUSH_SECONDS = 5.0
+"""How long a process that was told to end waits for its trackers: its forwarder goes on where it may."""
 _MOST_OVERTAKEN = 100
 """So often another worker may have been given the same params at the same time before they are tried twice."""
 
@@ -78,7 +83,14 @@ class Study:
             logged these metrics, or returned them; `best` is the best of those that meet all constraints.
         seed: Seed of the search; without it that of the study of this name, or else every search differs.
         flush_timeout_seconds: How long the end of a run waits for delivery, in seconds.
-        max_consecutive_failures: `run` stops when this many trials in a row failed.
+        max_consecutive_failures: `run` stops when this many trials in a row failed, whichever workers ran them.
+        storage: URL of the store that workers share: ``postgresql+psycopg://user:password@host/database``, or
+            ``sqlite:///path``; by default ``HYPERHOOK_STORAGE``, else an SQLite file in the home.
+        lease_seconds: A trial counts as alive for so long without a word from its process, in seconds above 0. The
+            process sends one four times as often, whatever the training does.
+        max_retries: How often a trial whose process died is queued again, to go on from `Trial.last_checkpoint`;
+            without it that of the study of this name, or 0. Above 0, a SIGTERM puts the trial that runs back, too,
+            which does not count.
 
     Raises:
         StudyMismatchError: The study exists with another space or objective, or with other constraints.
@@ -109,6 +121,9 @@ class Study:
         seed: int | None = None,
         flush_timeout_seconds: float = 60.0,
         max_consecutive_failures: int = 5,
+        storage: str | None = None,
+        lease_seconds: float = LEASE_SECONDS,
+        max_retries: int | None = None,
     ) -> None:
         if not isinstance(name, str) or not name.strip():
             raise StudyError(f"study: expected a name, got {name!r}")
@@ -119,6 +134,7 @@ class Study:
             raise StudyError(f"max_consecutive_failures: expected an int from 1, got {max_consecutive_failures!r}")
         if not isinstance(flush_timeout_seconds, int | float) or not flush_timeout_seconds >= 0:
             raise StudyError(f"flush_timeout_seconds: expected a number from 0, got {flush_timeout_seconds!r}")
+        _check_sharing(storage, lease_seconds, max_retries)
         space = space if space is None or isinstance(space, Space) else Space(space)
         bounds = None if constraints is None else as_constraints(constraints)
         seed = _as_seed(seed)
@@ -127,11 +143,20 @@ class Study:
         self.max_consecutive_failures = max_consecutive_failures
         self._manager = Manager(plugins, [ThisProcess(), load_plugin("random")])
         loaded = load_trackers(trackers)
-        self._workspace = Workspace(Home(home))
+        self._workspace = Workspace(Home(home), storage, lease_seconds=lease_seconds)
         self._record = self._workspace.store.open_study(
-            name, space, goals[0] if goals else None, seed, constraints=bounds, further=goals[1:]
+            name,
+            space,
+            goals[0] if goals else None,
+            seed,
+            constraints=bounds,
+            further=goals[1:],
+            max_retries=max_retries,
         )
-        self._outlet = Outlet(self._workspace.home, name, loaded, inline=delivery == "inline")
+        self._lease_seconds = lease_seconds
+        self._outlet = Outlet(
+            self._workspace.home, name, loaded, inline=delivery == "inline", storage=self._workspace.store.address
+        )
         if self._record.further and self._manager.decides("should_stop"):
             log.warning("study %s has several objectives: no pruner is asked", name)
         self._launch = Launch(name, self._workspace.home.launches)
@@ -336,9 +361,9 @@ class Study:
         """
         if self._launch.follows:
             found = self._launch.await_trial(self._workspace.store.launched)
-            silence = Silence(self._workspace.store.trial)
-            return None if found is None else Trial(found, silence, objective=self.objective, emits=False)
+            return None if found is None else self._followed(found)
         self._begin()
+        self._session.look_around(self._lease_seconds / 2)
         overtaken = 0
         while (draft := self._draft(budget)) is not None:
             trial = self._live.begin(
@@ -354,6 +379,14 @@ class Study:
                 return trial
             overtaken += 1
         return None
+
+    def _followed(self, found: TrialRecord) -> Trial:
+        """Return a silent handle, which knows what the trial had logged before."""
+        trial = Trial(found, Silence(self._workspace.store.trial), objective=self.objective, emits=False)
+        path = self._workspace.journal_path(found.id)
+        if path.exists():
+            trial.go_on(event for event, _ in read(path))
+        return trial
 
     def enqueue(self, params: Params, *, repeat: bool = False) -> TrialRecord | None:
         """Queue a trial with params that are known to work, or that are worth a try.
@@ -453,17 +486,54 @@ class Study:
         """
         return self._live.end(trial, value, state, error, stderr)
 
+    def requeue(self, trial: Trial, reason: str = "preempted") -> TrialRecord:
+        """Put a trial back into the queue: the next worker goes on with it, from its last checkpoint.
+
+        That does not count as a retry. In the trackers its run is KILLED until it goes on.
+
+        Args:
+            trial: A trial of this study that is RUNNING.
+            reason: Why, in one line.
+
+        Returns:
+            The trial as it stands here: KILLED; where another worker had taken it, as it is in the store.
+
+        Raises:
+            TrialStateError: It has ended already.
+        """
+        return self._live.requeue(trial, reason)
+
+    def check_failures(self) -> None:
+        """Refuse to go on where trial after trial failed, whichever workers ran them: what executors build on.
+
+        Raises:
+            TooManyFailuresError: The last `max_consecutive_failures` trials that ended by themselves all FAILED.
+        """
+        latest = self._workspace.store.latest_ends(self.name, self.max_consecutive_failures)
+        failed = [trial for trial in latest if trial.state is TrialState.FAILED]
+        if len(failed) >= self.max_consecutive_failures:
+            raise TooManyFailuresError(
+                f"{len(failed)} trials in a row failed, the last with: {failed[0].error}; "
+                "mend the training function and run the study again: it goes on"
+            )
+
     def attempt(self, trial: Trial, train: Callable[[Trial], object]) -> TrialRecord:
         """Run the training function on a trial and tell how it ended: what executors build on.
 
         An exception fails the trial, not the study; `TrialPruned` prunes it. Ctrl-C and ``sys.exit`` kill the trial and
-        go on to the caller.
+        go on to the caller. SIGTERM does so, too, where the study has `max_retries`, and puts the trial back into the
+        queue.
 
         Raises:
             ObjectiveError: The trial gave nothing to search with, and none before it did: the study is set up wrongly.
+            SystemExit: The process was told to end by SIGTERM; the status is 143.
         """
+        with Preemptible(self._record.max_retries > 0) as preemptible:
+            return self._attempt(trial, train, preemptible)
+
+    def _attempt(self, trial: Trial, train: Callable[[Trial], object], preemptible: Preemptible) -> TrialRecord:
         try:
-            with self._ending(trial), running(trial):
+            with self._ending(trial), preemptible.training(), running(trial):
                 result = train(trial)
         except Exception as error:
             if is_pruned(error):
@@ -472,7 +542,7 @@ class Study:
                 raise
             log.exception("trial %s failed; the study goes on", trial.record.name)
             return trial.record
-        if trial.record.state.is_finished:
+        if trial.has_ended:
             return trial.record  # the training function told it by itself
         try:
             return self.tell(trial, result)
@@ -498,18 +568,19 @@ class Study:
             ...     trial.log({"val_acc": evaluate(**trial.params)})
         """
         trial = self.ask() if resume is None else self.resume(resume, fork=fork)
-        try:
-            with self._ending(trial), running(trial):
-                yield trial
-        except Exception as error:
-            if not is_pruned(error):
-                raise
-        if not trial.record.state.is_finished:
+        with Preemptible(self._record.max_retries > 0) as preemptible:
             try:
-                self.tell(trial)
-            except ObjectiveError as error:
-                self.tell(trial, state=TrialState.FAILED, error=str(error))
-                raise
+                with self._ending(trial), preemptible.training(), running(trial):
+                    yield trial
+            except Exception as error:
+                if not is_pruned(error):
+                    raise
+            if not trial.has_ended:
+                try:
+                    self.tell(trial)
+                except ObjectiveError as error:
+                    self.tell(trial, state=TrialState.FAILED, error=str(error))
+                    raise
 
     def flush(self) -> bool:
         """Wait until the trackers have what there is, up to `flush_timeout_seconds`; say what is left.
@@ -538,7 +609,7 @@ class Study:
         self.close()
 
     def _close_at_exit(self) -> None:
-        if self._workspace.home.database.exists():  # else the home was deleted: do not make it again
+        if self._workspace.home.exists():  # else the home was deleted: do not make it again
             self.close()
 
     def _begin(self) -> None:
@@ -554,19 +625,19 @@ class Study:
         """Return what the next trial is to be; None where there is to be none."""
         while True:
             study = self.record()
-            if budget is None or used(study) < budget:
+            if budget is None or len(study.trials) < budget or used(study) < budget:
                 reason = ended(study, self._manager)
                 if reason is not None:
                     self._say_why(reason)
                     return None
-                drafted = draft(study, self._manager)
+                drafted = draft(study, self._manager, self._next_queued())
                 if drafted is not None:
                     return drafted
-                if not self._session.reap():
+                if not self._session.reap_or_wait():
                     if budget is not None:
                         log.warning("%s; the run ends", nothing_left(study))
                     return None
-            elif not self._session.reap():
+            elif not self._session.reap_or_wait():
                 return None
 
     def _say_why(self, reason: str) -> None:
@@ -574,6 +645,10 @@ class Study:
         if reason != self._said:
             self._said = reason
             log.warning("study %s ends: %s", self.name, reason)
+
+    def _next_queued(self) -> TrialRecord | None:
+        queue = self._workspace.store.queued(self.name)
+        return next((trial for trial in queue if self._workspace.can_begin(trial)), None)
 
     def _is_set_up_wrongly(self, error: ObjectiveError) -> bool:
         """Tell whether a trial gave nothing to search with, and none before it did."""
@@ -590,17 +665,22 @@ class Study:
             else:
                 self._tell_error(trial, TrialState.FAILED, error)
             raise
+        except Preempted:
+            self.flush_timeout_seconds = min(self.flush_timeout_seconds, _PREEMPTED_FLUSH_SECONDS)
+            if not trial.has_ended:
+                self.requeue(trial)
+            raise
         except BaseException as error:
             self._tell_error(trial, TrialState.KILLED, error)
             raise
 
     def _tell_error(self, trial: Trial, state: TrialState, error: BaseException) -> None:
-        if not trial.record.state.is_finished:
+        if not trial.has_ended:
             lines = text(error).strip().splitlines()
             self.tell(trial, state=state, error=": ".join([type(error).__name__, *lines[:1]]))
 
     def _tell_pruned(self, trial: Trial) -> None:
-        if not trial.record.state.is_finished:
+        if not trial.has_ended:
             last = trial.curve.last
             is_finite = last is not None and math.isfinite(last.value)
             self.tell(trial, last if is_finite else None, state=TrialState.PRUNED)
@@ -609,6 +689,15 @@ class Study:
         """Run along with the process that leads, silently."""
         while (trial := self.next_trial()) is not None:
             self.attempt(trial, train)
+
+
+def _check_sharing(storage: object, lease_seconds: object, max_retries: object) -> None:
+    if storage is not None and not isinstance(storage, str):
+        raise StudyError(f"storage: expected a URL, got {type(storage).__name__}")  # whose text may hold a password
+    if not isinstance(lease_seconds, int | float) or not 0 < lease_seconds < math.inf:
+        raise StudyError(f"lease_seconds: expected a number above 0, got {lease_seconds!r}")
+    if max_retries is not None and (type(max_retries) is not int or max_retries < 0):
+        raise StudyError(f"max_retries: expected an int from 0, got {max_retries!r}")
 
 
 def _as_seed(seed: object) -> int | None:

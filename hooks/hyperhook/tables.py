@@ -15,15 +15,13 @@ from hyperhook.records import StudyRecord, TrialRecord, TrialState
 from hyperhook.space import Space
 
 if TYPE_CHECKING:
-    from sqlalchemy import Connection, Row, Table
+    from sqlalchemy import ColumnElement, Row, Table
+    from sqlalchemy.sql.selectable import NamedFromClause
 
-__all__ = ["SCHEMA", "Tables", "define_tables", "migrate", "study_of", "study_values", "trial_of"]
+__all__ = ["SCHEMA", "Tables", "change", "define_tables", "stored", "study_of", "study_values", "trial_of"]
 
 SCHEMA = 6
 """The version of the tables; it grows with every column. An older store is brought up to it, a newer one is refused."""
-
-_CHANGE = "(SELECT coalesce(max(changed), 0) + 1 FROM trials)"
-"""Counts the changes of all trials, so that a reader needs to read those only that are behind its last reading."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,39 +32,43 @@ class Tables:
     studies: Table
     trials: Table
     points: Table
+    others: NamedFromClause[Any]
+    """The trials beside those that a statement is about."""
 
 
 def define_tables() -> Tables:
     """Return the tables as this version has them."""
-    from sqlalchemy import Column, Float, Index, Integer, MetaData, String, Table, Text, UniqueConstraint, text
+    from sqlalchemy import BigInteger, Column, Float, Index, Integer, MetaData, String, Table, Text, UniqueConstraint
 
+    big = BigInteger().with_variant(Integer, "sqlite")  # whose integers have 64 bits, and count by themselves
     metadata = MetaData()
     meta = Table("meta", metadata, Column("schema_version", Integer, primary_key=True))
     studies = Table(
         "studies",
         metadata,
-        Column("name", String(255), primary_key=True),
+        Column("name", Text, primary_key=True),
         Column("space", Text, nullable=False),
         Column("metric", Text),
         Column("direction", String(16)),
         Column("reduce", String(16)),
-        Column("seed", Integer),
+        Column("seed", big),
         Column("created_time", Float, nullable=False),
         Column("constraints", Text),
         Column("further", Text),
         Column("grows", Integer),
+        Column("max_retries", Integer),
     )
     trials = Table(
         "trials",
         metadata,
         Column("id", String(64), primary_key=True),
-        Column("study", String(255), nullable=False),
+        Column("study", Text, nullable=False),
         Column("number", Integer, nullable=False),
         Column("params", Text, nullable=False),
         Column("state", String(16), nullable=False),
         Column("value", Float),
-        Column("step", Integer),
-        Column("epoch", Integer),
+        Column("step", big),
+        Column("epoch", big),
         Column("error", Text),
         Column("started_time", Float, nullable=False),
         Column("finished_time", Float),
@@ -75,42 +77,42 @@ def define_tables() -> Tables:
         Column("metrics", Text),
         Column("epochs", Integer),
         Column("proposed", Text),
-        Column("changed", Integer, default=text(_CHANGE), onupdate=text(_CHANGE)),
+        Column(
+            "changed", big
+        ),  # counts the changes of a study's trials, so that a reader needs to read no more than those
+        Column("worker", String(64)),  # who runs it, by a token of this run; it stays when the trial has ended
+        Column("place", Text),  # where its lock and its journal lie
+        Column("renewed", Float),  # when the worker said last that it lives, by the clock of the store
+        Column("lease_seconds", Float),  # how long that holds
+        Column("lost", Integer),  # how often its worker died, so that it was queued again
+        Column("begun", Integer),  # how often it began
         UniqueConstraint("study", "number"),
         Index("trials_by_state", "study", "state"),
         Index("trials_by_launch", "launch"),
-        Index("trials_by_change", "changed"),
+        Index("trials_by_study_and_change", "study", "changed"),
     )
     points = Table(
         "points",
         metadata,
-        Column("id", Integer, primary_key=True),
-        Column("study", String(255), nullable=False),
+        Column("id", big, primary_key=True, autoincrement=True),
+        Column("study", Text, nullable=False),
         Column("trial", String(64), nullable=False),
         Column("value", Float),  # empty: NaN, which SQLite has no other way to keep
-        Column("step", Integer, nullable=False),
-        Column("epoch", Integer),
+        Column("step", big, nullable=False),
+        Column("epoch", big),
         UniqueConstraint("trial", "step"),
         Index("points_by_study", "study", "id"),
         sqlite_autoincrement=True,
     )
-    return Tables(meta, studies, trials, points)
+    return Tables(meta, studies, trials, points, trials.alias())
 
 
-def migrate(connection: Connection, tables: Tables) -> None:
-    """Bring an older store, which has all tables already, up to `SCHEMA`: what came since are columns."""
-    from sqlalchemy import inspect
+def change(tables: Tables, study: str) -> ColumnElement[int]:
+    """Return the number of a study's next change, for a statement."""
+    from sqlalchemy import func, select
 
-    for table in (tables.studies, tables.trials):
-        there = {column["name"] for column in inspect(connection).get_columns(table.name)}
-        for column in table.columns:
-            if column.name not in there:
-                kind = column.type.compile(connection.dialect)
-                connection.exec_driver_sql(f"ALTER TABLE {table.name} ADD COLUMN {column.name} {kind}")
-    trials = tables.trials
-    connection.execute(trials.update().where(trials.c.changed.is_(None)).values(changed=0))
-    next(index for index in trials.indexes if index.name == "trials_by_change").create(connection, checkfirst=True)
-    connection.execute(tables.meta.update().values(schema_version=SCHEMA))
+    known = tables.others
+    return select(func.coalesce(func.max(known.c.changed), 0) + 1).where(known.c.study == study).scalar_subquery()
 
 
 def study_of(row: Row[Any]) -> StudyRecord:
@@ -120,7 +122,16 @@ def study_of(row: Row[Any]) -> StudyRecord:
     further = tuple(Objective(*found) for found in json.loads(row.further or "[]"))
     space = Space.from_json(json.loads(row.space))
     grows = not space if row.grows is None else bool(row.grows)  # older studies without a space know nothing of it
-    return StudyRecord(row.name, space, objective, row.seed, constraints=constraints, further=further, grows=grows)
+    return StudyRecord(
+        row.name,
+        space,
+        objective,
+        row.seed,
+        constraints=constraints,
+        further=further,
+        grows=grows,
+        max_retries=row.max_retries or 0,
+    )
 
 
 def study_values(study: StudyRecord) -> dict[str, object]:
@@ -135,11 +146,12 @@ def study_values(study: StudyRecord) -> dict[str, object]:
         "constraints": json.dumps([astuple(c) for c in study.constraints]) if study.constraints else None,
         "further": json.dumps([astuple(objective) for objective in study.further]) if study.further else None,
         "grows": int(study.grows),
+        "max_retries": study.max_retries,
     }
 
 
-def trial_of(row: Row[Any]) -> TrialRecord:
-    """Return the trial of a row."""
+def trial_of(row: Any) -> TrialRecord:
+    """Return the trial of a row, or of what has its columns."""
     return TrialRecord(
         id=row.id,
         number=row.number,
@@ -157,3 +169,8 @@ def trial_of(row: Row[Any]) -> TrialRecord:
         epochs=row.epochs,
         proposed=None if row.proposed is None else json.loads(row.proposed),
     )
+
+
+def stored(number: int | None) -> int | None:
+    """Return a step or an epoch as 64 bits can hold it: the largest that they can, where they cannot."""
+    return number if number is None else min(number, 2**63 - 1)

@@ -17,7 +17,16 @@ from hyperhook.byrun import ParamsByRun
 from hyperhook.curve import Curve
 from hyperhook.description import DescriptionLog
 from hyperhook.errors import MetricError, TrialStateError
-from hyperhook.events import DatasetLogged, Event, MetricsLogged, ParamsLogged, StopRequested, finite
+from hyperhook.events import (
+    ArtifactLogged,
+    ArtifactRemoved,
+    DatasetLogged,
+    Event,
+    MetricsLogged,
+    ParamsLogged,
+    StopRequested,
+    finite,
+)
 from hyperhook.objective import Objective, Point
 from hyperhook.parameters import Scalar
 from hyperhook.parts import Parts, PartSink
@@ -96,8 +105,9 @@ class Trial(ArtifactLog, DescriptionLog, ParamsByRun):
         self._known_datasets = {}
         self._user_attrs = {}
         self._reported = set()
+        self._checkpoints = {}
         self._next_step = 0
-        self._stop_requested = False
+        self._stop_requested = self._has_ended = False
         self._epoch: int | None = None
         self._asked_in: int | None = None
         self._recorded: dict[str, int] = {}
@@ -131,6 +141,11 @@ class Trial(ArtifactLog, DescriptionLog, ParamsByRun):
     def record(self) -> TrialRecord:
         """The trial as it stands: as it started, or as it ended."""
         return self._record
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether it has ended here: it was told, put back into the queue, or is another process's by now."""
+        return self._has_ended
 
     @property
     def last_step(self) -> int | None:
@@ -375,7 +390,7 @@ class Trial(ArtifactLog, DescriptionLog, ParamsByRun):
         Raises:
             ObjectiveError: It should, there are pruners, and neither this trial nor another one ever logged it.
         """
-        if self._emits and not self._stop_requested and not self._record.state.is_finished:
+        if self._emits and not self._stop_requested and not self._has_ended:
             self.flush()
             self._stop_requested = self._sink.should_stop(self._so_far(), self.curve, expects=expects)
             if self._stop_requested:
@@ -385,7 +400,7 @@ class Trial(ArtifactLog, DescriptionLog, ParamsByRun):
 
     def ended(self, record: TrialRecord) -> None:
         """Take over the record that the trial ended with; called by the study."""
-        self._record = record
+        self._record, self._has_ended = record, True
 
     def go_on(self, events: Iterator[Event]) -> None:
         """Stand behind what a trial that is resumed has logged; called by the study."""
@@ -411,6 +426,8 @@ class Trial(ArtifactLog, DescriptionLog, ParamsByRun):
                 self._known_params.update(event.params)
             elif isinstance(event, DatasetLogged):
                 self._known_datasets[event.name, event.context] = event.dataset()
+            elif isinstance(event, ArtifactLogged | ArtifactRemoved):
+                self._note(event)
             elif isinstance(event, StopRequested):
                 self._stop_requested = True
 
@@ -433,7 +450,7 @@ class Trial(ArtifactLog, DescriptionLog, ParamsByRun):
         return self._emits
 
     def _check_running(self, what: str) -> None:
-        if self._record.state.is_finished:
+        if self._has_ended:
             raise TrialStateError(
                 f"{what}: trial {self._record.name!r} ended as {self._record.state}; log before it ends"
             )

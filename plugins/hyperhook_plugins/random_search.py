@@ -31,5 +31,7 @@ class RandomSearch:
             count: How many, 1 or more.
         """
         rng = random.Random() if study.seed is None else random.Random(f"{study.seed}:{len(study.trials)}")
+        if study.space.cardinality is None:  # nothing comes twice, so that nobody looks through thousands of trials
+            return [study.space.sample(rng) for _ in range(count)]
         untried = Untried(study)
         return [untried.take(lambda: study.space.sample(rng), rng) for _ in range(count)]

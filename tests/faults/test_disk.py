@@ -27,6 +27,7 @@ from hyperhook.records import TrialRecord, TrialState
 from hyperhook.workspace import JOURNAL, Workspace
 
 ROOT = Path(__file__).parents[2]
+PATHS = [str(ROOT / "examples" / "third_party" / "src"), *filter(None, [os.environ.get("PYTHONPATH")])]
 STEPS = 30
 
 
@@ -65,7 +66,7 @@ def open_study(**options):
 
 
 def start(folder: Path, script: str) -> subprocess.Popen[str]:
-    environment = {**os.environ, "PYTHONPATH": str(ROOT / "examples" / "third_party" / "src")}
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(PATHS)}
     return subprocess.Popen(
         [sys.executable, "-c", START + script],
         cwd=folder,

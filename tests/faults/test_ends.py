@@ -27,6 +27,7 @@ from hyperhook.records import TrialRecord
 from hyperhook.workspace import JOURNAL, Workspace
 
 ROOT = Path(__file__).parents[2]
+PATHS = [str(ROOT / "examples" / "third_party" / "src"), *filter(None, [os.environ.get("PYTHONPATH")])]
 STEPS = 20
 LAST_WORD_SECONDS = 60.0
 """How long the last word may take, where the training process had no chance to say it."""
@@ -141,7 +142,7 @@ REAL = '["tensorboard", "mlflow", "wandb"]'
 
 def run(folder: Path, script: str, ending: str, trackers: str) -> int:
     """Run a training to its end, and return its exit status; what it said lies in the folder."""
-    environment = {**os.environ, "PYTHONPATH": str(ROOT / "examples" / "third_party" / "src")}
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(PATHS)}
     environment |= {"WANDB_MODE": "offline", "OMP_NUM_THREADS": "1", "PYTHONFAULTHANDLER": ""}
     for name in ("MLFLOW_TRACKING_URI", "WANDB_API_KEY", "WANDB_DIR"):
         environment.pop(name, None)

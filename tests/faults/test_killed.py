@@ -23,6 +23,7 @@ from hyperhook.records import TrialState
 from hyperhook.workspace import Workspace
 
 ROOT = Path(__file__).parents[2]
+PATHS = [str(ROOT / "examples" / "third_party" / "src"), *filter(None, [os.environ.get("PYTHONPATH")])]
 BUDGET, STEPS = 4, 25
 
 SCRIPT = f"""
@@ -44,7 +45,7 @@ study.run(train, trials={BUDGET}, progress=False)
 
 
 def start(folder: Path) -> subprocess.Popen[bytes]:
-    environment = {**os.environ, "PYTHONPATH": str(ROOT / "examples" / "third_party" / "src")}
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(PATHS)}
     return subprocess.Popen([sys.executable, "-c", SCRIPT], cwd=folder, env=environment, stderr=subprocess.DEVNULL)
 
 

@@ -230,3 +230,28 @@ def test_a_question_without_a_new_point_writes_nothing(journal: Journal) -> None
         curve.add(metrics, step, None)
         channel.should_stop(TRIAL, curve, expects=False)
     assert reported == [None, hh.Point(0.5, 1), None, hh.Point(0.4, 3)]
+
+
+def test_points_of_a_time_when_the_store_did_not_answer_come_later_each_once(
+    journal: Journal, caplog: pytest.LogCaptureFixture
+) -> None:
+    reported: list[hh.Point | None] = []
+    is_away = True
+
+    def report(point: hh.Point | None) -> StudyRecord:
+        if is_away:
+            raise StoreError("no answer")
+        reported.append(point)
+        return STUDY
+
+    channel, curve = Channel(journal, Manager([Stops()]), report), Curve(STUDY.objective)
+    for step in range(3):
+        curve.add({"loss": float(-step)}, step, None)
+        for _ in range(2):
+            assert not channel.should_stop(TRIAL, curve, expects=False)
+    is_away = False
+    assert channel.should_stop(TRIAL, curve, expects=False)
+    assert reported == [hh.Point(float(-step), step) for step in range(3)]
+    assert channel.should_stop(TRIAL, curve, expects=False)
+    assert reported[3:] == [None]
+    assert len(caplog.records) == 1

@@ -477,7 +477,7 @@ class Mute(Exception):
     ("error", "text"),
     [
         (ValueError("no such file: \udcff.txt"), r"ValueError: no such file: \udcff.txt"),
-        (ValueError("\0[red]\x1b[31m"), "ValueError: \0[red]\x1b[31m"),
+        (ValueError("\0[red]\x1b[31m"), r"ValueError: \x00[red]" + "\x1b[31m"),
         (ValueError("\n\n"), "ValueError"),
         (Mute(), "Mute: <Mute without a text: RuntimeError>"),
     ],

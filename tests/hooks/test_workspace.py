@@ -18,7 +18,7 @@ from hyperhook.journal import Journal, read
 from hyperhook.objective import Point
 from hyperhook.records import TrialRecord, TrialState
 from hyperhook.store import Store
-from hyperhook.workspace import Workspace
+from hyperhook.workspace import Begun, Workspace
 
 
 @pytest.fixture
@@ -29,10 +29,16 @@ def workspace(home: Path) -> Workspace:
     return made
 
 
-def begin(workspace: Workspace, study: str = "s", **options: object) -> tuple[TrialRecord, Journal]:
+def enter(workspace: Workspace, study: str = "s", **options: object) -> Begun:
     begun = workspace.begin(study, {"x": 0.5}, ["t"], **options)  # type: ignore[arg-type]
     assert begun is not None
+    begun.lease.end()  # nobody renews it here
     return begun
+
+
+def begin(workspace: Workspace, study: str = "s", **options: object) -> tuple[TrialRecord, Journal]:
+    begun = enter(workspace, study, **options)
+    return begun.trial, begun.journal
 
 
 def kinds(workspace: Workspace, trial: TrialRecord) -> list[str]:
@@ -47,7 +53,7 @@ def abandon(workspace: Workspace, trial: TrialRecord) -> None:
 def in_another_process(home: Path, code: str) -> None:
     script = (
         "import os\nfrom pathlib import Path\nfrom hyperhook.home import Home\n"
-        "from hyperhook.workspace import Workspace\n"
+        "from hyperhook.workspace import Begun, Workspace\n"
         f"workspace = Workspace(Home(Path({str(home)!r})))\n{code}"
     )
     subprocess.run([sys.executable, "-c", script], check=True)
@@ -63,12 +69,13 @@ def test_a_trial_begins_in_store_journal_and_outbox_and_is_alive(workspace: Work
 
 
 def test_a_trial_ends_in_store_and_journal_and_leaves_nothing_running(workspace: Workspace) -> None:
-    trial, journal = begin(workspace)
-    ended = workspace.end(trial, journal, TrialState.COMPLETE, Point(0.25, 3, 1, 0.5), None)
+    begun = enter(workspace)
+    trial, journal = begun.trial, begun.journal
+    ended = workspace.end(begun, TrialState.COMPLETE, Point(0.25, 3, 1, 0.5), None)
     assert ended == workspace.store.trial(trial.id)
     assert [event for event, _ in read(journal.path)][-1] == TrialFinished.of(ended)  # type: ignore[arg-type]
     assert list(workspace.home.started()) == []
-    assert workspace.end(trial, journal, TrialState.FAILED, None, "again") is None
+    assert workspace.end(begun, TrialState.FAILED, None, "again") is None
     assert kinds(workspace, trial) == ["TrialStarted", "TrialFinished"]
 
 
@@ -108,10 +115,11 @@ def test_a_trial_whose_journal_cannot_begin_is_killed_and_frees_its_place(
 def test_a_trial_whose_end_cannot_be_journalled_is_completed_later(
     workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    trial, journal = begin(workspace)
+    begun = enter(workspace)
+    trial, journal = begun.trial, begun.journal
     with monkeypatch.context() as patched:
         patched.setattr(Journal, "append", fail)
-        ended = workspace.end(trial, journal, TrialState.COMPLETE, Point(1.0), None)
+        ended = workspace.end(begun, TrialState.COMPLETE, Point(1.0), None)
     assert ended is not None
     assert kinds(workspace, trial) == ["TrialStarted"]
     assert workspace.home.alive(trial.id).is_held()  # nobody waits for what only comes once this process is gone
@@ -191,9 +199,9 @@ def test_a_process_that_ends_lets_its_trials_be_reaped(workspace: Workspace) -> 
 
 def test_no_descriptor_is_left_behind(workspace: Workspace) -> None:
     def cycle() -> int:
-        trial, journal = begin(workspace)
-        workspace.end(trial, journal, TrialState.COMPLETE, None, None)
-        journal.close()
+        begun = enter(workspace)
+        workspace.end(begun, TrialState.COMPLETE, None, None)
+        begun.journal.close()
         dead, journal = begin(workspace)
         journal.close()
         abandon(workspace, dead)

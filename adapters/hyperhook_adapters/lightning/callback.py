@@ -115,7 +115,7 @@ class HyperhookCallback:
         if study is None or trial is None:
             return
         atexit.unregister(self.close)
-        if not trial.record.state.is_finished:
+        if not trial.has_ended:
             study.tell(trial)
         study.close()
 
@@ -242,7 +242,7 @@ class HyperhookCallback:
         """Keep what was logged; end a run of our own as FAILED, or as KILLED by Ctrl-C."""
         if trainer.world_size == 1:  # reading may exchange values with ranks that are elsewhere
             self._drain(trainer)
-        if self._trial is not None and not self._trial.record.state.is_finished:
+        if self._trial is not None and not self._trial.has_ended:
             self._trial.flush()
         self._end(exception)
 
@@ -250,7 +250,7 @@ class HyperhookCallback:
     def teardown(self, trainer: Any, pl_module: Any, stage: str) -> None:
         """Take the last checkpoint; in a process that ends with the fit, end a run of our own."""
         self._take_checkpoints(trainer)
-        if self._trial is not None and not self._trial.record.state.is_finished:
+        if self._trial is not None and not self._trial.has_ended:
             self._trial.flush()  # what is on its way from a GPU: a spawned rank ends here
         if self._own is not None and multiprocessing.parent_process() is not None:
             self.close()  # a spawned rank runs no exit handlers
@@ -282,7 +282,7 @@ class HyperhookCallback:
 
     def _end(self, error: BaseException) -> None:
         """End a run of our own as FAILED, or as KILLED by what is no failure."""
-        if self._own is not None and self._trial is not None and not self._trial.record.state.is_finished:
+        if self._own is not None and self._trial is not None and not self._trial.has_ended:
             state = TrialState.FAILED if isinstance(error, Exception) else TrialState.KILLED
             text = ": ".join([type(error).__name__, *str(error).splitlines()[:1]])
             self._own.tell(self._trial, state=state, error=text)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -10,6 +11,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from hyperhook.address import VARIABLE
 from hyperhook.cli.listing import Listing
 from hyperhook.errors import HyperhookError, StudyError
 from hyperhook.home import Home
@@ -43,7 +45,7 @@ StudiesArgument = Annotated[
 def opened(home: Path | None) -> Workspace:
     """Return the home of a command; one that is missing is not made."""
     found = Home(home)
-    if not found.database.exists():
+    if not (found.database.exists() or found.exists() or os.environ.get(VARIABLE)):
         raise StudyError(f"there is no hyperhook home at {str(found.path)!r}; name one by --home or HYPERHOOK_HOME")
     return Workspace(found)
 
