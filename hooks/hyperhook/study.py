@@ -6,12 +6,14 @@ import atexit
 import logging
 import numbers
 import os
+import platform
 import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Literal, SupportsFloat, overload
+from typing import TYPE_CHECKING, Any, Literal, SupportsFloat, overload
 
 from hyperhook import insight
 from hyperhook.asking import Draft, draft, filled, nothing_left, suggested, used
@@ -21,11 +23,12 @@ from hyperhook.errors import (
     NotFiniteError,
     NothingLeftError,
     ObjectiveError,
+    StoreError,
     StudyError,
     TrialStateError,
 )
 from hyperhook.events import text
-from hyperhook.executor import ThisProcess
+from hyperhook.executor import ThisProcess, chosen
 from hyperhook.export import point_table, to_dataframe, trial_table
 from hyperhook.given import given
 from hyperhook.home import Home
@@ -132,7 +135,34 @@ class Study:
         self._launch = Launch(name, self._workspace.home.launches)
         self._live = LiveTrials(self._record, self._workspace, self._manager, self._outlet)
         self._session = Session(self._record, self._workspace, self._manager, self._outlet)
+        self._shown: Progress | None = None
         self._pid = os.getpid()
+        self._made_with = {"plugins": list(plugins), "trackers": list(trackers), "delivery": delivery}
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Travel to a process that shares the home: the study is opened there again, by its name."""
+        if self._launch.is_shared:
+            raise StudyError(
+                f"study {self.name!r} cannot be sent to other processes from a script that a launcher started in "
+                "several (RANK, TORCHELASTIC_RUN_ID); start the script once, and let its training function launch the ranks"
+            )
+        return {
+            **self._made_with,
+            "name": self.name,
+            "home": self._workspace.home.path,
+            "flush_timeout_seconds": self.flush_timeout_seconds,
+            "max_consecutive_failures": self.max_consecutive_failures,
+            "witness": self._launch.witness(),
+        }
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        witness: Path = state.pop("witness")
+        if not witness.exists():
+            raise StoreError(
+                f"study {state['name']!r} cannot be opened on {platform.node()}: its home {str(state['home'])!r} is "
+                "not to be seen from there; put the home on a disk that all machines share, or the store in PostgreSQL"
+            )
+        self.__init__(**state)  # type: ignore[misc]
 
     def __repr__(self) -> str:
         return f"Study({self.name!r}, objective={self.objective}, home={str(self._workspace.home.path)!r})"
@@ -243,7 +273,16 @@ class Study:
         """
         return to_dataframe((point_table if points else trial_table)(self._workspace.home, self.record()))
 
-    def run(self, train: Callable[[Trial], object], trials: int = 20, *, progress: bool = True) -> Study:
+    def run(
+        self,
+        train: Callable[[Trial], object],
+        trials: int = 20,
+        *,
+        workers: int | None = None,
+        gpus_per_trial: float | None = None,
+        executor: str | object | None = None,
+        progress: bool = True,
+    ) -> Study:
         """Run trials until the study has this many that ended by themselves, those of earlier runs included.
 
         It ends before that where the suggester has nothing left to try, as at the end of a grid, and says so.
@@ -252,6 +291,11 @@ class Study:
             train: Takes a `Trial`; what it returns, if anything, is the trial's value: a number, or where more counts
                 than one a mapping, as in ``{"val_acc": 0.9, "latency_ms": 12}``, of which other names are passed over.
             trials: The study's budget: COMPLETE, PRUNED and FAILED trials together.
+            workers: How many trials run at a time, each in a process of its own; without it, and without an executor
+                among the plugins, they run here, one after the other.
+            gpus_per_trial: How many GPUs each of them has for itself, or shares with others, as with 0.5.
+            executor: What runs the trials: ``"workers"``, local processes; ``"ray"``, a Ray cluster; or an instance,
+                such as ``Ray(address="auto")``. It is asked before the plugins.
             progress: Show progress on standard error.
 
         Returns:
@@ -260,26 +304,29 @@ class Study:
         Raises:
             ObjectiveError: The first trial gave nothing to search with: the metric was never logged, or `train`
                 returned something that is no number.
-            TooManyFailuresError: `max_consecutive_failures` trials in a row failed.
+            TooManyFailuresError: `max_consecutive_failures` trials in a row failed, or as many workers died.
+            PluginError: There is no such executor, or it cannot be used.
+            StudyError: An argument cannot be, or the executor cannot do what is asked for.
         """
         if not callable(train):
             raise StudyError(f"run: expected a function that takes a trial, got {train!r}")
         if not isinstance(trials, int) or trials < 1:
             raise StudyError(f"run: trials must be an int from 1, got {trials!r}")
+        runner = chosen(executor, workers, gpus_per_trial)
         if self._launch.follows:
             self._follow(train)
             return self
         self._begin()
         try:
-            with Progress(self.record(), trials) as shown:
+            with ExitStack() as lent:
                 if progress:
-                    self._manager.register(shown)
-                try:
-                    self._manager.decide.run_trials(study=self, objective=train, count=trials)
-                finally:
-                    if progress:
-                        self._manager.unregister(shown)
+                    self._shown = lent.enter_context(Progress(self.record(), trials, self.record))
+                for plugin in (self._shown, runner):
+                    if plugin is not None:
+                        lent.enter_context(self._manager.lent(plugin))
+                self._manager.decide.run_trials(study=self, objective=train, count=trials)
         finally:
+            self._shown = None
             self._launch.end_run()
             self._session.finish()
             self.flush()
@@ -329,6 +376,25 @@ class Study:
                 return trial
             overtaken += 1
         return None
+
+    def watch(self) -> StudyRecord:
+        """Look after what other processes do for the study: what executors call while they wait for them.
+
+        Ends the trials whose process died, sees to it that the trackers are served, and shows what ended since.
+
+        Returns:
+            The study as it stands.
+        """
+        self._session.reap()
+        self._outlet.serve()
+        record = self.record()
+        if self._shown is not None:
+            self._shown.follow(record)
+        return record
+
+    def leave_delivery(self) -> None:
+        """Leave the trackers to another process that works on the study in the same home, and `watch`es it."""
+        self._outlet.leave()
 
     def enqueue(self, params: Params, *, repeat: bool = False) -> TrialRecord | None:
         """Queue a trial with params that are known to work, or that are worth a try.

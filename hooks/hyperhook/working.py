@@ -1,0 +1,105 @@
+"""Work that travels: a study and a training function, sent to another process, and how it ended there.
+
+Executors send a `Work` by cloudpickle, by value; what comes back is an `Ending`, which plain pickle reads.
+"""
+
+from __future__ import annotations
+
+import pickle
+import time
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from hyperhook.errors import StudyError, TooManyFailuresError
+from hyperhook.records import StudyRecord, TrialState
+
+if TYPE_CHECKING:
+    from hyperhook.study import Study
+    from hyperhook.trial import Trial
+
+__all__ = ["Ending", "Work"]
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What one of several processes does for a study: each asks for itself, so that the budget is the study's.
+
+    Attributes:
+        study: The study; where it arrives, it is opened again.
+        objective: The training function.
+        count: The study's budget.
+        since: When the run began, in seconds since 1970 (UTC).
+    """
+
+    study: Study
+    objective: Callable[[Trial], object]
+    count: int
+    since: float = field(default_factory=time.time)
+
+    def run(self, is_cut_off: Callable[[], bool] = lambda: False) -> None:
+        """Run trials until the study's budget is used up.
+
+        Args:
+            is_cut_off: Tells whether the process that sent the work is gone, so that what fails by that, such as a
+                ``print``, kills a trial rather than fails it.
+
+        Raises:
+            TooManyFailuresError: More trials of the run failed in a row than the study allows, whoever ran them.
+            ObjectiveError: The study is set up wrongly; see `Study.attempt`.
+        """
+
+        def train(trial: Trial) -> object:
+            try:
+                return self.objective(trial)
+            except BrokenPipeError:
+                if is_cut_off():
+                    raise KeyboardInterrupt from None
+                raise
+
+        while (trial := self.study.next_trial(budget=self.count)) is not None:
+            record = self.study.attempt(trial, train)
+            failures = _failed_in_a_row(self.study.record(), self.since) if record.state is TrialState.FAILED else 0
+            if failures >= self.study.max_consecutive_failures:
+                raise TooManyFailuresError(
+                    f"{failures} trials in a row failed, the last with: {record.error}; "
+                    "mend the training function and run the study again: it goes on"
+                )
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How work ended in another process.
+
+    Attributes:
+        error: What ended it early, with the traceback from there as a note; None where all was done.
+    """
+
+    error: BaseException | None = None
+
+    @classmethod
+    def of(cls, error: BaseException, where: str) -> Ending:
+        """Return the ending that an error makes, in a form that can be sent.
+
+        Args:
+            error: The error.
+            where: The process that it was raised in, for people.
+        """
+        lines = "".join(traceback.format_exception(error)).rstrip()
+        error.add_note(f"\nin {where}:\n{lines}")
+        try:
+            pickle.loads(pickle.dumps(error))
+        except Exception:  # its class is the script's own, or takes other arguments
+            stand_in = StudyError(f"{type(error).__name__}: {error}")
+            stand_in.add_note(f"\nin {where}:\n{lines}")
+            return cls(stand_in)
+        return cls(error)
+
+
+def _failed_in_a_row(study: StudyRecord, since: float) -> int:
+    """Return how many of the trials that ended last failed, one after the other, since a run began."""
+    ended = [trial for trial in study.trials if trial.state.ended_by_itself and (trial.finished_time or 0.0) >= since]
+    ended.sort(key=lambda trial: trial.finished_time or 0.0, reverse=True)
+    failed = [trial.state is TrialState.FAILED for trial in ended]
+    return failed.index(False) if False in failed else len(failed)
