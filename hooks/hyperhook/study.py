@@ -135,6 +135,7 @@ class Study:
         self._launch = Launch(name, self._workspace.home.launches)
         self._live = LiveTrials(self._record, self._workspace, self._manager, self._outlet)
         self._session = Session(self._record, self._workspace, self._manager, self._outlet)
+        self.shares_home = True
         self._shown: Progress | None = None
         self._pid = os.getpid()
         self._made_with = {"plugins": list(plugins), "trackers": list(trackers), "delivery": delivery}
@@ -143,8 +144,8 @@ class Study:
         """Travel to a process that shares the home: the study is opened there again, by its name."""
         if self._launch.is_shared:
             raise StudyError(
-                f"study {self.name!r} cannot be sent to other processes from a script that a launcher started in "
-                "several (RANK, TORCHELASTIC_RUN_ID); start the script once, and let its training function launch the ranks"
+                f"study {self.name!r} cannot be sent to other processes: a launcher such as torchrun started this "
+                "script in several; start it once, and let the training function launch the ranks"
             )
         return {
             **self._made_with,
@@ -157,12 +158,14 @@ class Study:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         witness: Path = state.pop("witness")
-        if not witness.exists():
+        shares_home = witness.exists()
+        if not shares_home:
             raise StoreError(
                 f"study {state['name']!r} cannot be opened on {platform.node()}: its home {str(state['home'])!r} is "
                 "not to be seen from there; put the home on a disk that all machines share, or the store in PostgreSQL"
             )
         self.__init__(**state)  # type: ignore[misc]
+        self.shares_home = shares_home
 
     def __repr__(self) -> str:
         return f"Study({self.name!r}, objective={self.objective}, home={str(self._workspace.home.path)!r})"

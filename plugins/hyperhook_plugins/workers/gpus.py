@@ -1,7 +1,7 @@
 """Which GPUs each worker may see.
 
-A worker sees its GPUs through ``CUDA_VISIBLE_DEVICES``, set before it starts: no library in it can take another one. The
-GPUs to share out are those that this process may see, by the same variable; where that is not set, those that
+A worker sees its GPUs through ``CUDA_VISIBLE_DEVICES``, set before it starts: no library in it can take another one.
+The GPUs to share out are those that this process may see, by the same variable; where that is not set, those that
 ``nvidia-smi`` lists, by their UUIDs, since its numbers are not CUDA's. A GPU in MIG mode counts as its instances.
 """
 

@@ -50,15 +50,14 @@ class Workers:
 
     requires: ClassVar[tuple[str, ...]] = ("cloudpickle",)
 
-    def __init__(
-        self, workers: int | None = None, *, gpus_per_trial: float = 0, threads: int | None = None
-    ) -> None:
+    def __init__(self, workers: int | None = None, *, gpus_per_trial: float = 0, threads: int | None = None) -> None:
         for name, number in (("workers", workers), ("threads", threads)):
             if number is not None and (not isinstance(number, int) or isinstance(number, bool) or number < 1):
                 raise PluginError(f"Workers: {name} must be an int from 1, got {number!r}")
         if not _is_share(gpus_per_trial):
             raise PluginError(
-                f"Workers: gpus_per_trial must be a whole number from 0, or a part of 1 such as 0.5, got {gpus_per_trial!r}"
+                "Workers: gpus_per_trial must be a whole number from 0, or a part of 1 such as 0.5, "
+                f"got {gpus_per_trial!r}"
             )
         self.workers = workers
         self.gpus_per_trial = gpus_per_trial

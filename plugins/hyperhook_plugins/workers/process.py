@@ -13,12 +13,15 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Callable
 from multiprocessing.connection import Connection
 
 from hyperhook.working import Ending, Work
 
 __all__ = ["main"]
 
+_MOMENT_SECONDS = 1.0
+"""How long after a pipe to the parent broke its end is waited for: a dying process closes one after the other."""
 _GRACE_SECONDS = 10.0
 """How long an interrupted trial may take to end where the parent is gone."""
 
@@ -36,10 +39,10 @@ def main(handle: int) -> None:
     link = Connection(handle)
     sys.path[:], sys.argv[:] = pickle.loads(link.recv_bytes())
     packed = link.recv_bytes()
-    threading.Thread(target=_watch, args=(link,), name="hyperhook-lifeline", daemon=True).start()
-    parent = os.getppid()
+    cut = threading.Event()
+    threading.Thread(target=_watch, args=(link, cut), name="hyperhook-lifeline", daemon=True).start()
     try:
-        ending = _work(packed, parent)
+        ending = _work(packed, lambda: cut.wait(_MOMENT_SECONDS))
     except KeyboardInterrupt:
         sys.exit(130)  # the parent asked for it, or is gone
     try:
@@ -48,12 +51,12 @@ def main(handle: int) -> None:
         sys.exit(1)
 
 
-def _work(packed: bytes, parent: int) -> Ending:
+def _work(packed: bytes, is_cut_off: Callable[[], bool]) -> Ending:
     try:
         work: Work = pickle.loads(packed)
         with work.study:
             work.study.leave_delivery()
-            work.run(is_cut_off=lambda: os.getppid() != parent)
+            work.run(is_cut_off)
     except KeyboardInterrupt:
         raise
     except BaseException as error:
@@ -61,11 +64,12 @@ def _work(packed: bytes, parent: int) -> Ending:
     return Ending()
 
 
-def _watch(link: Connection) -> None:
+def _watch(link: Connection, cut: threading.Event) -> None:
     """Wait for the parent's end, and follow it."""
     try:
         link.recv_bytes()
     except (EOFError, OSError):
+        cut.set()
         os.kill(os.getpid(), signal.SIGINT)
         time.sleep(_GRACE_SECONDS)
         os._exit(1)
