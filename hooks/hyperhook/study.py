@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, SupportsFloat, overload
 
 from hyperhook import insight
-from hyperhook.asking import Draft, draft, filled, nothing_left, suggested, used
+from hyperhook.asking import Draft, draft, filled, nothing_left, suggested, total, used
 from hyperhook.constraint import Constraint, Relation, as_constraints
 from hyperhook.errors import (
     EmptyStudyError,
@@ -323,7 +323,9 @@ class Study:
         try:
             with ExitStack() as lent:
                 if progress:
-                    self._shown = lent.enter_context(Progress(self.record(), trials, self.record))
+                    record = self.record()
+                    shown = Progress(record, total(record, self._manager, trials), self.record)
+                    self._shown = lent.enter_context(shown)
                 for plugin in (self._shown, runner):
                     if plugin is not None:
                         lent.enter_context(self._manager.lent(plugin))

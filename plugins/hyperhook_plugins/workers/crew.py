@@ -147,7 +147,8 @@ class _Worker:
         mark = f"[worker {place}] "
         self._streams = [Lines(self._process.stdout, mark, "stdout"), Lines(self._process.stderr, mark, "stderr")]
         with suppress(OSError):  # it died at its start: seen when its end is
-            self.link.send_bytes(pickle.dumps((sys.path, sys.argv)))
+            spec = getattr(sys.modules["__main__"], "__spec__", None)
+            self.link.send_bytes(pickle.dumps((sys.path, sys.argv, None if spec is None else spec.name)))
             self.link.send_bytes(work)
 
     @property

@@ -14,6 +14,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from importlib.machinery import ModuleSpec
 from multiprocessing.connection import Connection
 
 from hyperhook.working import Ending, Work
@@ -37,7 +38,8 @@ def main(handle: int) -> None:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(line_buffering=True)
     link = Connection(handle)
-    sys.path[:], sys.argv[:] = pickle.loads(link.recv_bytes())
+    sys.path[:], sys.argv[:], module = pickle.loads(link.recv_bytes())
+    sys.modules["__main__"].__spec__ = None if module is None else ModuleSpec(module, None)  # for who starts it again
     packed = link.recv_bytes()
     cut = threading.Event()
     threading.Thread(target=_watch, args=(link, cut), name="hyperhook-lifeline", daemon=True).start()
