@@ -29,7 +29,7 @@ def train(trial: hh.Trial) -> None:
             chance = 1 / (1 + math.exp(-max(-30.0, min(30.0, weights[0] * one + weights[1] * two + bias))))
             loss -= math.log(max(chance if is_positive else 1 - chance, 1e-12)) / len(data)
             slope = chance - is_positive
-            weights = [weight - rate * (slope * x + decay * weight) for weight, x in zip(weights, (one, two), strict=True)]
+            weights = [w - rate * (slope * x + decay * w) for w, x in zip(weights, (one, two), strict=True)]
             bias -= rate * slope
         trial.log({"loss": loss}, epoch=epoch)
         if trial.should_stop:

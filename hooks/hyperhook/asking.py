@@ -70,7 +70,7 @@ def filled(study: StudyRecord, wanted: Params, suggest: Callable[[StudyRecord], 
 
 
 def total(study: StudyRecord, manager: Manager, budget: int) -> int:
-    """Return how many trials will have ended by themselves in the end: the budget, or fewer where fewer can be tried."""
+    """Return how many trials will have ended by themselves in the end: the budget, or fewer where fewer are left."""
     left = manager.decide.left_to_try(study=study)
     if left is None:
         return budget

@@ -42,7 +42,9 @@ def test_an_executor_that_is_given_to_a_run_is_asked_first_and_only_for_that_run
     assert asked_second.count == 5
 
 
-def test_options_of_a_run_make_the_executor_that_is_named(study: Callable[..., Study], publish: Callable[..., None]) -> None:
+def test_options_of_a_run_make_the_executor_that_is_named(
+    study: Callable[..., Study], publish: Callable[..., None]
+) -> None:
     publish("back", f"{__name__}:Backwards")
     study().run(lambda trial: 1.0, trials=1, executor="back", workers=3, gpus_per_trial=0.5)
     assert (Backwards.last.workers, Backwards.last.gpus_per_trial, Backwards.last.count) == (3, 0.5, 1)

@@ -93,7 +93,9 @@ def test_the_same_study_wherever_it_runs(where: str, trackers: list[str], short:
     assert readers.differences(backends) == []
     for runs in backends.values():
         assert [run.name for run in runs] == sorted(names)
-        assert all([(p.name, p.epoch) for p in run.points] == [("loss", epoch) for epoch in range(EPOCHS)] for run in runs)
+        assert all(
+            [(p.name, p.epoch) for p in run.points] == [("loss", epoch) for epoch in range(EPOCHS)] for run in runs
+        )
     for trial in trials:
         with open(short / "csv" / "flowers" / f"{trial.name}.csv", newline="") as file:
             rows = list(csv.DictReader(file))

@@ -1,7 +1,7 @@
 """Ray Tune's search space as one of ours.
 
-- ``uniform``, ``loguniform`` and their quantized forms, ``randint``, ``lograndint`` and theirs, and ``choice`` are known.
-  Tune's integers end before their upper bound, its quantized ones at it; multiples of the quantum are what both hold.
+- ``uniform``, ``loguniform``, ``randint`` and ``lograndint``, their quantized forms, and ``choice`` are known. Tune's
+  integers end before their upper bound, its quantized ones at it; multiples of the quantum are what both hold.
 - A ``choice`` is one between the positions of its options, which may thus be any objects.
 - What lies in nested dictionaries is named by its path, as in ``model/lr``. What is no domain is left to Tune.
 """
@@ -100,8 +100,8 @@ def _axis(path: tuple[Any, ...], domain: Domain) -> _Axis:
     log = isinstance(sampler, LogUniform)
     if not isinstance(domain, Float | Integer) or not isinstance(sampler, Uniform | LogUniform):
         raise SpaceError(
-            f"HyperhookSearch: {_name(path)!r} is {domain.domain_str or type(domain).__name__} with {sampler}, expected "
-            "a uniform or logarithmic domain with bounds, or a choice; give it bounds, as in tune.uniform(-3, 3)"
+            f"HyperhookSearch: {_name(path)!r} is {domain.domain_str or type(domain).__name__} with {sampler}, "
+            "expected a uniform or logarithmic domain, or a choice; give it bounds, as in tune.uniform(-3, 3)"
         )
     if quantum not in (None, 1) or (quantum is not None and isinstance(domain, Float)):
         low, high = math.ceil(domain.lower / quantum - 1e-9), math.floor(domain.upper / quantum + 1e-9)

@@ -61,6 +61,9 @@ class HyperhookSearch(Searcher):  # type: ignore[misc]
         {'x': 0.27...}
     """
 
+    _metric: str | None
+    _mode: str | None
+
     def __init__(
         self,
         space: Mapping[str, Any] | None = None,
@@ -167,7 +170,7 @@ class HyperhookSearch(Searcher):  # type: ignore[misc]
     def _record(self) -> StudyRecord:
         """Return the study as suggesters see it: what runs has no value."""
         assert self._space is not None
-        goal = _MODES[self._mode](self._metric, reduce="last")
+        goal = _MODES[self._mode or "min"](self._metric or "", reduce="last")
         trials = tuple(
             trial if trial.state.is_finished else replace(trial, value=None, step=None)
             for trial in self._trials.values()

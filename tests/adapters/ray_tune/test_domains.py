@@ -18,7 +18,11 @@ def test_each_domain_has_its_parameter() -> None:
     space = TuneSpace(
         {
             "lr": tune.loguniform(1e-4, 1e-1),
-            "net": {"width": tune.randint(8, 65), "drop": tune.uniform(0.0, 0.5), "act": tune.choice([len, None, "relu"])},
+            "net": {
+                "width": tune.randint(8, 65),
+                "drop": tune.uniform(0.0, 0.5),
+                "act": tune.choice([len, None, "relu"]),
+            },
             "depth": tune.lograndint(1, 9),
             "batch": tune.qrandint(16, 64, 16),
             "rate": tune.quniform(0.1, 0.5, 0.1),
@@ -34,7 +38,9 @@ def test_each_domain_has_its_parameter() -> None:
         "batch": hh.Int(1, 4),
         "rate": hh.Int(1, 5),
     }
-    config = space.config({"lr": 0.01, "net/width": 9, "net/drop": 0.25, "net/act": 0, "depth": 2, "batch": 3, "rate": 2})
+    config = space.config(
+        {"lr": 0.01, "net/width": 9, "net/drop": 0.25, "net/act": 0, "depth": 2, "batch": 3, "rate": 2}
+    )
     assert config.pop("rate") == pytest.approx(0.2)
     assert config == {"lr": 0.01, "net": {"width": 9, "drop": 0.25, "act": len}, "depth": 2, "batch": 48}
 

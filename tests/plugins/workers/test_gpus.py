@@ -81,9 +81,7 @@ def test_gpus_are_shared_out(each: float, workers: int | None, expected: list[st
     each=st.one_of(st.integers(1, 5), st.sampled_from([0.5, 0.25, 0.1])),
     workers=st.integers(1, 40),
 )
-def test_no_gpu_is_given_more_than_it_has_and_what_fits_is_never_refused(
-    count: int, each: float, workers: int
-) -> None:
+def test_no_gpu_is_given_more_than_it_has_and_what_fits_is_never_refused(count: int, each: float, workers: int) -> None:
     gpus = [f"GPU-{number}" for number in range(count)]
     fits = count // each if each >= 1 else count * round(1 / each)
     if workers > fits:

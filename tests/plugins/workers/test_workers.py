@@ -94,7 +94,9 @@ def test_a_worker_that_dies_costs_its_trial_and_the_budget_stays_exact(
 
 def test_workers_that_only_die_end_the_run(study: Callable[..., Study]) -> None:
     made = study(max_consecutive_failures=2)
-    with pytest.raises(TooManyFailuresError, match="2 worker processes in a row died, the last one ended with status 3"):
+    with pytest.raises(
+        TooManyFailuresError, match="2 worker processes in a row died, the last one ended with status 3"
+    ):
         made.run(lambda trial: os._exit(3), trials=5, executor=Workers(1), progress=False)
     assert [trial.state for trial in made.trials] == [hh.TrialState.KILLED] * 2
 
@@ -196,7 +198,9 @@ def test_a_function_that_cannot_travel_is_told(study: Callable[..., Study]) -> N
         with lock:
             return 1.0
 
-    with pytest.raises(StudyError, match=r"cannot be sent to a worker process \(TypeError: .*lock.*inside the function"):
+    with pytest.raises(
+        StudyError, match=r"cannot be sent to a worker process \(TypeError: .*lock.*inside the function"
+    ):
         study().run(train, executor=Workers(1), progress=False)
 
 
