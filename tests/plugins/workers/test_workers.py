@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import re
 import signal
 import subprocess
@@ -241,3 +242,33 @@ def test_whatever_ends_the_parent_ends_its_workers_and_kills_their_trials(kind: 
     made.watch()
     assert [trial.state for trial in made.trials] == [hh.TrialState.KILLED] * 2
     made.close()
+
+
+@pytest.mark.slow
+def test_workers_that_are_killed_at_random_cost_no_trial_of_the_budget(study: Callable[..., Study]) -> None:
+    """Seven workers, one of which dies every few tenths of a second, and a budget of 50."""
+    me, rng, ends = os.getpid(), random.Random(0), threading.Event()
+
+    def train(trial: Trial) -> float:
+        time.sleep(0.3)
+        return 1.0
+
+    def kill() -> None:
+        while not ends.wait(rng.uniform(0.2, 0.8)):
+            children = Path(f"/proc/{me}/task/{me}/children").read_text().split()
+            workers = [pid for pid in children if b"workers.process" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+            if workers:
+                os.kill(int(rng.choice(workers)), signal.SIGKILL)
+
+    made = study(max_consecutive_failures=50)
+    killer = threading.Thread(target=kill)
+    killer.start()
+    try:
+        made.run(train, trials=50, executor=Workers(7), progress=False)
+    finally:
+        ends.set()
+        killer.join()
+    states = Counter(trial.state for trial in made.trials)
+    assert states[hh.TrialState.COMPLETE] == 50
+    assert states.keys() <= {hh.TrialState.COMPLETE, hh.TrialState.KILLED}
+    assert [trial.number for trial in made.trials] == list(range(len(made.trials)))
