@@ -63,8 +63,8 @@ class Outlet:
         return tuple(projection for projection in projections if projection.acquire())
 
     def announce(self, event: StudyStarted | StudyFinished) -> None:
-        """Bring an event of the study itself to the trackers."""
-        if not self.trackers:
+        """Bring an event of the study itself to the trackers; the process that they are left to does that for all."""
+        if not self.trackers or self._is_left:
             return
         if isinstance(event, StudyStarted):
             remember(self._home, self._study, self.trackers)

@@ -19,7 +19,10 @@ if TYPE_CHECKING:
     from hyperhook.study import Study
     from hyperhook.trial import Trial
 
-__all__ = ["Ending", "Work"]
+__all__ = ["TOLD_TO_END", "Ending", "Work"]
+
+TOLD_TO_END = 143
+"""The status of ``sys.exit`` by which a worker that got SIGTERM ends: its place is taken, and the run goes on."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from hyperhook import StudyRecord, Trial, hookimpl
 from hyperhook.asking import used
 from hyperhook.errors import PluginError, StudyError, TooManyFailuresError
-from hyperhook.working import Ending, Work
+from hyperhook.working import TOLD_TO_END, Ending, Work
 
 if TYPE_CHECKING:
     from hyperhook import Study
@@ -208,6 +208,8 @@ def _work(packed: bytes) -> Ending:
     except KeyboardInterrupt:  # cancelled
         raise
     except BaseException as error:
+        if isinstance(error, SystemExit) and error.code == TOLD_TO_END:
+            raise  # lost, to Ray: another worker takes its place
         return Ending.of(error, f"Ray worker {os.getpid()} on {platform.node()}")
     return Ending()
 

@@ -59,9 +59,13 @@ class Crew:
         try:
             for place in range(len(self._settings)):
                 self._start(place)
+            looked = 0.0
             while self._workers:
                 self._listen(LOOK_SECONDS)
-                self._look()
+                now = time.monotonic()
+                if now - looked >= LOOK_SECONDS or any(worker.has_left() for worker in self._workers.values()):
+                    looked = now  # not at each line that a worker prints: it reads the store
+                    self._look()
         except BaseException:
             self._interrupt()
             raise

@@ -19,6 +19,7 @@ __all__ = ["VARIABLE", "shares", "visible"]
 
 VARIABLE = "CUDA_VISIBLE_DEVICES"
 _LIST_SECONDS = 30.0
+_NONE = f"name them in {VARIABLE}, or use gpus_per_trial=0"
 _UUID = re.compile(r"\(UUID: ([\w/-]+)\)")
 
 
@@ -67,7 +68,7 @@ def shares(gpus: Sequence[str], gpus_per_trial: float, workers: int | None) -> l
     wanted = max(workers or 1, 1)
     if len(fitting) < wanted:
         where = f"{VARIABLE} is {os.environ[VARIABLE]!r}" if VARIABLE in os.environ else "by nvidia-smi"
-        mend = "take fewer workers, or let them share, as with gpus_per_trial=0.5" if gpus else "use gpus_per_trial=0"
+        mend = "take fewer workers, or let them share, as with gpus_per_trial=0.5" if gpus else _NONE
         raise StudyError(
             f"workers: {wanted} of {gpus_per_trial:g} GPUs each do not fit on the {len(gpus)} GPUs here ({where}): "
             f"{len(fitting)} do; {mend}"

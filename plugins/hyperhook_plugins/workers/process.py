@@ -17,7 +17,7 @@ from collections.abc import Callable
 from importlib.machinery import ModuleSpec
 from multiprocessing.connection import Connection
 
-from hyperhook.working import Ending, Work
+from hyperhook.working import TOLD_TO_END, Ending, Work
 
 __all__ = ["main"]
 
@@ -47,6 +47,8 @@ def main(handle: int) -> None:
         ending = _work(packed, lambda: cut.wait(_MOMENT_SECONDS))
     except KeyboardInterrupt:
         sys.exit(130)  # the parent asked for it, or is gone
+    except SystemExit:
+        sys.exit(TOLD_TO_END)  # another worker takes its place
     try:
         link.send_bytes(pickle.dumps(ending))
     except OSError:
@@ -62,6 +64,8 @@ def _work(packed: bytes, is_cut_off: Callable[[], bool]) -> Ending:
     except KeyboardInterrupt:
         raise
     except BaseException as error:
+        if isinstance(error, SystemExit) and error.code == TOLD_TO_END:
+            raise
         return Ending.of(error, f"worker process {os.getpid()}")
     return Ending()
 

@@ -93,6 +93,22 @@ def test_a_worker_that_dies_costs_its_trial_and_the_budget_stays_exact(
     assert "ended with status 7; a new one takes its place" in caplog.text
 
 
+def test_a_worker_that_is_told_to_end_is_replaced_and_one_that_ends_itself_ends_the_run(
+    study: Callable[..., Study], caplog: pytest.LogCaptureFixture
+) -> None:
+    def train(trial: Trial) -> float:
+        if trial.number < 2:
+            sys.exit(143 if trial.number == 0 else 4)
+        return 1.0
+
+    made = study()
+    with pytest.raises(SystemExit) as caught:
+        made.run(train, trials=3, executor=Workers(1), progress=False)
+    assert caught.value.code == 4
+    assert "worker 0 ended with status 143; a new one takes its place" in caplog.text
+    assert [trial.state for trial in made.trials] == [hh.TrialState.KILLED] * 2
+
+
 def test_workers_that_only_die_end_the_run(study: Callable[..., Study]) -> None:
     made = study(max_consecutive_failures=2)
     with pytest.raises(
