@@ -218,7 +218,7 @@ def _packed(work: Work) -> bytes:
     from ray import cloudpickle
 
     try:
-        packed: bytes = cloudpickle.dumps(work)
+        packed: bytes = cloudpickle.dumps(work)  # pyright: ignore[reportPrivateImportUsage]
     except StudyError:
         raise
     except Exception as error:

@@ -20,7 +20,21 @@ from hyperhook.records import TrialState
 from hyperhook.study import Study
 from hyperhook_plugins.ray import Ray
 
-SCRIPT = Path(__file__).with_name("ray_script.py")
+HERE = Path(__file__).parent
+
+
+def run(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    """Run Python in a process of its own, with Ray's token authentication on."""
+    environment = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(16), "OMP_NUM_THREADS": "1"}
+    return subprocess.run(
+        [sys.executable, *words],
+        env={**os.environ, **environment},
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
 
 
 @pytest.fixture
@@ -50,16 +64,7 @@ def test_options_that_cannot_be(options: dict[str, object], words: str) -> None:
 
 @pytest.mark.timeout(300)
 def test_a_node_that_is_lost_costs_its_trials_and_the_budget_stays_exact(short: Path) -> None:
-    environment = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(16), "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        [sys.executable, SCRIPT, short],
-        env={**os.environ, **environment},
-        cwd=short,
-        capture_output=True,
-        text=True,
-        timeout=240,
-        check=False,
-    )
+    done = run(short, str(HERE / "ray_script.py"), str(short))
     assert done.returncode == 0, done.stdout + done.stderr
     with Study("s", home=short / "home") as made:
         trials = made.trials
@@ -78,3 +83,13 @@ def test_a_node_that_is_lost_costs_its_trials_and_the_budget_stays_exact(short: 
     assert report["stopped"].startswith("TooManyFailuresError: 5 trials in a row failed, the last with: RuntimeError")
     assert not report["is_left"]
     assert report["is_kept"]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_ray_passes_the_contract_of_executors(short: Path) -> None:
+    warnings = ["-W", "ignore::ResourceWarning", "-W", "ignore::pytest.PytestUnraisableExceptionWarning"]
+    places = ["-c", str(HERE.parents[1] / "pyproject.toml"), "--rootdir", str(short), str(HERE / "ray_contract.py")]
+    done = run(short, "-m", "pytest", "-q", "-p", "no:cacheprovider", *warnings, *places)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "8 passed" in done.stdout

@@ -99,7 +99,7 @@ class HyperhookSearch(Searcher):  # type: ignore[misc]
         self._mode = mode or self._mode
         return True
 
-    def suggest(self, trial_id: str) -> dict[str, Any] | str:
+    def suggest(self, trial_id: str) -> Any:
         """Return the configuration of a trial; ``Searcher.FINISHED`` where nothing is left to try.
 
         Raises:
@@ -112,8 +112,7 @@ class HyperhookSearch(Searcher):  # type: ignore[misc]
             )
         params = suggested(self._record(), self._manager)
         if params is None:
-            finished: str = self.FINISHED
-            return finished
+            return self.FINISHED
         self._begin(trial_id, params)
         return self._space.config(params)
 

@@ -1,4 +1,4 @@
-"""For authors of plugins: one that records what it hears, and the suites that trackers, suggesters, pruners pass."""
+"""For authors of plugins: one that records what it hears, and the suites that they all pass."""
 
 from __future__ import annotations
 
@@ -8,11 +8,13 @@ from hyperhook.testing.recording import Call, RecordingPlugin
 from hyperhook.testing.tracker_contract import RecordedPoint, RecordedRun, TrackerContract
 
 if TYPE_CHECKING:
+    from hyperhook.testing.executor_contract import ExecutorContract
     from hyperhook.testing.pruner_contract import PrunerContract
     from hyperhook.testing.suggester_contract import SuggesterContract
 
 __all__ = [
     "Call",
+    "ExecutorContract",
     "PrunerContract",
     "RecordedPoint",
     "RecordedRun",
@@ -23,7 +25,11 @@ __all__ = [
 
 
 def __getattr__(name: str) -> object:
-    """Import what needs hypothesis when it is first asked for: the others do without."""
+    """Import what needs hypothesis, or a store, when it is first asked for: the others do without."""
+    if name == "ExecutorContract":
+        from hyperhook.testing.executor_contract import ExecutorContract
+
+        return ExecutorContract
     if name == "PrunerContract":
         from hyperhook.testing.pruner_contract import PrunerContract
 

@@ -88,7 +88,7 @@ def _listed() -> list[str]:
             f"workers: nvidia-smi does not tell which GPUs there are ({error}); name them in {VARIABLE}, as in '0,1'"
         ) from error
     found: list[str] = []
-    whole: str | None = None
+    whole = ""
     for line in done.stdout.splitlines():
         uuid = _UUID.search(line)
         if uuid is None:

@@ -20,7 +20,6 @@ import hyperhook as hh
 from hyperhook.errors import ObjectiveError, PluginError, StudyError, TooManyFailuresError
 from hyperhook.study import Study
 from hyperhook.trial import Trial
-from hyperhook_plugins.grid_search import GridSearch
 from hyperhook_plugins.workers import Workers
 
 
@@ -118,17 +117,6 @@ def test_workers_that_only_die_end_the_run(study: Callable[..., Study]) -> None:
     assert [trial.state for trial in made.trials] == [hh.TrialState.KILLED] * 2
 
 
-def test_failures_of_all_workers_count_together(study: Callable[..., Study]) -> None:
-    def train(trial: Trial) -> float:
-        raise RuntimeError("no data")
-
-    made = study(max_consecutive_failures=3)
-    with pytest.raises(TooManyFailuresError, match=r"trials in a row failed, the last with: RuntimeError: no data"):
-        made.run(train, trials=20, executor=Workers(2), progress=False)
-    failed = sum(trial.state is hh.TrialState.FAILED for trial in made.trials)
-    assert 3 <= failed <= 5
-
-
 def test_a_study_that_is_set_up_wrongly_stops_with_the_workers_own_error(study: Callable[..., Study]) -> None:
     def train(trial: Trial) -> None:
         trial.log({"lozz": 1.0})
@@ -137,30 +125,6 @@ def test_a_study_that_is_set_up_wrongly_stops_with_the_workers_own_error(study: 
         study().run(train, trials=3, executor=Workers(1), progress=False)
     (note,) = caught.value.__notes__
     assert re.search(r"in worker process \d+:\nTraceback", note)
-
-
-def test_an_error_of_a_plugin_stops_the_run_with_its_own_type(study: Callable[..., Study]) -> None:
-    class Broken:
-        @hh.hookimpl
-        def suggest(self) -> None:
-            raise ZeroDivisionError("a suggester's mistake")
-
-    with pytest.raises(ZeroDivisionError, match="a suggester's mistake"):
-        study(plugins=[Broken()]).run(lambda trial: 1.0, trials=3, executor=Workers(1), progress=False)
-
-
-def test_a_grid_ends_when_each_combination_was_tried_once(study: Callable[..., Study]) -> None:
-    made = study(space={"a": hh.Int(1, 3), "b": hh.Choice(["u", "v"])}, plugins=[GridSearch(), Workers(2)])
-    made.run(lambda trial: 1.0 * trial.params["a"], trials=50, progress=False)
-    tried = [tuple(trial.params.values()) for trial in made.trials]
-    assert sorted(tried) == [(a, b) for a in (1, 2, 3) for b in "uv"]
-
-
-def test_a_budget_that_is_used_up_starts_no_worker(study: Callable[..., Study]) -> None:
-    made = study()
-    made.run(lambda trial: 1.0, trials=2, progress=False)
-    made.run(lambda trial: os._exit(1), trials=2, executor=Workers(2), progress=False)
-    assert len(made.trials) == 2
 
 
 def test_each_worker_sees_its_own_gpus_and_plugins_hear_what_happens_in_it(
