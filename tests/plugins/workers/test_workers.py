@@ -54,8 +54,9 @@ def test_a_closure_runs_in_workers_each_trial_once_and_all_is_shown_here(
     assert counts == [str(number) for number in range(1, 9)]
 
 
-def test_trackers_get_everything_from_the_one_forwarder_here(
-    study: Callable[..., Study], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("delivery", ["forwarder", "inline"])
+def test_trackers_get_everything_from_this_process(
+    delivery: str, study: Callable[..., Study], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
 
@@ -66,7 +67,7 @@ def test_trackers_get_everything_from_the_one_forwarder_here(
         for step in range(3):
             trial.log({"loss": trial.params["x"] ** 2}, step=step)
 
-    made = study(trackers=["csv"])
+    made = study(trackers=["csv"], delivery=delivery)
     made.run(train, trials=4, executor=Workers(2), progress=False)
     assert [trial.error for trial in made.trials] == [None] * 4
     for trial in made.trials:
