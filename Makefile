@@ -16,8 +16,8 @@ $(READY): pyproject.toml constraints.txt
 demo: $(READY)  ## tune a small Lightning model, three trackers on (half a minute)
 	$(BIN)/python examples/lightning_digits.py
 
-test: $(READY)  ## every test but the long ones
-	$(BIN)/python -m pytest -q -m "not slow"
+test: $(READY)  ## every test but the long ones, on up to four cores
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m "not slow" -n logical --maxprocesses 4 --dist worksteal
 
 test-slow: $(READY)  ## the long fault and quality runs
 	$(BIN)/python -m pytest -q -m slow
@@ -41,6 +41,7 @@ bench: $(READY)  ## the numbers in docs/benchmarks.md; of benchmarks/bo, only wh
 	$(BIN)/python benchmarks/replay.py
 	$(BIN)/python benchmarks/start_up.py
 	$(BIN)/python benchmarks/executors.py --trials 20 --rounds 1
+	$(BIN)/python benchmarks/following.py
 	OPENBLAS_NUM_THREADS=1 $(BIN)/python benchmarks/gp_vs_random.py
 	$(BIN)/python benchmarks/bo/quality.py --quick --results $(QUICK) --method "hyperhook GP" --method random --method BoTorch
 	$(BIN)/python benchmarks/bo/report.py $(QUICK) --budget 10

@@ -87,11 +87,40 @@ def test_the_page_on_spaces_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert names["study"].enqueue({"dropout": 0.2}).params["dropout"] == 0.2
 
 
+@pytest.mark.filterwarnings("ignore:.torch.jit.script:DeprecationWarning")  # BoTorch's, when it is imported
+def test_the_page_on_define_by_run_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {"__name__": "docs"}
+    (code,) = blocks("docs/define_by_run.md")
+    exec(code, names)
+    assert len(names["study"].trials) == 12
+    assert set(names["study"].space) == {"optimizer", "lr", "momentum"}
+
+
+def test_the_page_on_stopping_runs_from_top_to_bottom(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {"__name__": "docs"}
+    for code in blocks("docs/stopping.md"):
+        exec(code, names)
+    assert names["study"].ended == "nothing better in the last 8 trials"
+    assert len(names["study"].trials) < 200
+    assert all(trial.stderr for trial in names["repeated"].trials)
+
+
 def test_the_page_on_suggesters_runs_from_top_to_bottom(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     names: dict[str, object] = {"__name__": "docs"}
     for code in blocks("docs/suggesters.md"):
         exec(code, names)
+
+
+def test_the_follower_in_the_page_on_following_keeps_its_contract(tmp_path: Path) -> None:
+    names: dict[str, Any] = {"__name__": "docs"}
+    exec(blocks("docs/following.md")[-1], names)
+    contract = names["TestLines"]()
+    for name in dir(contract):
+        if name.startswith("test_"):
+            getattr(contract, name)(tmp_path / name)
 
 
 def test_the_error_in_the_plugin_guide_is_the_one_that_is_raised() -> None:

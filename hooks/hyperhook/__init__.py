@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from hyperhook.constraint import Constraint
-from hyperhook.errors import HyperhookError
+from hyperhook.errors import HyperhookError, TrialPruned
 from hyperhook.hookspecs import hookimpl
 from hyperhook.objective import CurvePoint, Maximize, Minimize, Objective, Point
 from hyperhook.parameters import Choice, Float, Int, Params, Scalar
@@ -42,6 +42,7 @@ __all__ = [
     "StudyRecord",
     "Tracker",
     "Trial",
+    "TrialPruned",
     "TrialRecord",
     "TrialState",
     "current_trial",

@@ -8,23 +8,26 @@ from typing import NamedTuple
 
 from hyperhook.errors import PluginError, SpaceError
 from hyperhook.given import completed
+from hyperhook.growth import aligned
 from hyperhook.manager import Manager
 from hyperhook.parameters import Params, Scalar, plain
 from hyperhook.records import StudyRecord, TrialRecord, TrialState
 
-__all__ = ["Draft", "draft", "filled", "nothing_left", "suggested", "total", "used"]
+__all__ = ["Draft", "draft", "ended", "filled", "nothing_left", "suggested", "total", "used"]
 
 
 class Draft(NamedTuple):
     """A trial that is about to be claimed.
 
     Attributes:
-        params: What it is to be run with.
+        params: What it is to be run with; nothing where the space grows with what it asks for.
+        proposed: What it is answered when it asks; None where the space is fixed.
         queued: The trial that waits in the store with them, if one does.
         known: The number behind all trials that the choice was made by.
     """
 
     params: Params
+    proposed: Params | None
     queued: TrialRecord | None
     known: int
 
@@ -37,8 +40,21 @@ def draft(study: StudyRecord, manager: Manager) -> Draft | None:
         SpaceError: It answered with params outside the space.
     """
     queued = next((trial for trial in study.trials if trial.state is TrialState.QUEUED), None)
+    known = study.trials[-1].number + 1 if study.trials else 0
+    if study.grows:
+        proposed = _proposed(study, manager, queued)
+        return None if proposed is None else Draft({}, proposed, queued, known)
     params = suggested(study, manager) if queued is None else queued.params
-    return None if params is None else Draft(params, queued, study.trials[-1].number + 1 if study.trials else 0)
+    return None if params is None else Draft(params, None, queued, known)
+
+
+def _proposed(study: StudyRecord, manager: Manager, queued: TrialRecord | None) -> Params | None:
+    """Return what a trial is answered when it asks for params: what it was queued with, else what is suggested."""
+    if queued is None:
+        return suggested(study, manager)
+    if queued.proposed is not None:  # it ran before
+        return {**queued.proposed, **queued.params}
+    return {**(suggested(study, manager) or {}), **queued.params}
 
 
 def suggested(study: StudyRecord, manager: Manager) -> dict[str, Scalar] | None:
@@ -50,6 +66,7 @@ def suggested(study: StudyRecord, manager: Manager) -> dict[str, Scalar] | None:
     """
     if not study.space:
         return {}
+    study = aligned(study)
     answers = manager.decide.suggest(study=study, count=1)
     if isinstance(answers, Sequence) and not isinstance(answers, str) and not answers:
         return None
@@ -60,6 +77,18 @@ def suggested(study: StudyRecord, manager: Manager) -> dict[str, Scalar] | None:
     except SpaceError as error:
         raise SpaceError(f"a suggester answered outside the space: {error}") from None
     return {name: plain(value) for name, value in answers[0].items()}
+
+
+def ended(study: StudyRecord, manager: Manager) -> str | None:
+    """Return why a study is to begin no further trial, by the hook `should_end`; None where it goes on.
+
+    Raises:
+        PluginError: A plugin answered with something that is no text.
+    """
+    reason = manager.decide.should_end(study=aligned(study)) if manager.decides("should_end") else None
+    if reason is not None and (not isinstance(reason, str) or not reason):
+        raise PluginError(f"should_end: expected a reason in words, or None to go on, got {reason!r}; mend the plugin")
+    return reason
 
 
 def filled(study: StudyRecord, wanted: Params, suggest: Callable[[StudyRecord], Params | None]) -> dict[str, Scalar]:

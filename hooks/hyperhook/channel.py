@@ -12,12 +12,13 @@ from typing import Any
 
 from hyperhook.curve import Curve
 from hyperhook.delivery import Projection, dispatch
-from hyperhook.errors import StoreError
+from hyperhook.errors import SpaceError, StoreError
 from hyperhook.events import Event
 from hyperhook.journal import Journal
 from hyperhook.manager import Manager
 from hyperhook.media import replace
 from hyperhook.objective import Point
+from hyperhook.parameters import Parameter, Scalar
 from hyperhook.records import StudyRecord, TrialRecord
 
 __all__ = ["Channel"]
@@ -36,6 +37,7 @@ class Channel:
         manager: The study's plugins.
         report: Keeps where the trial stands and reads the study, for the pruners; None where none is to be asked.
         inline: The trackers that are driven in this process.
+        meet: Answers what the trial asks for as it goes, and keeps it; None where it may not ask.
     """
 
     def __init__(
@@ -44,11 +46,13 @@ class Channel:
         manager: Manager,
         report: Callable[[Point | None], StudyRecord] | None,
         inline: tuple[Projection, ...] = (),
+        meet: Callable[[TrialRecord, str, Parameter], Scalar] | None = None,
     ) -> None:
         self.journal = journal
         self._manager = manager
         self._report_standing = report
         self._inline = inline
+        self._meet = meet
         self.was_asked = False
         self._reported: int | None = None
         self._failed = False
@@ -102,6 +106,12 @@ class Channel:
         for projection in self._inline:
             projection.deliver_or_report()
 
+    def meet(self, trial: TrialRecord, name: str, asked: Parameter) -> Scalar:
+        """Return the value of a parameter that the trial asks for, and keep it."""
+        if self._meet is None:
+            raise SpaceError(f"suggest: trial {trial.name!r} takes no params beside those that it has")
+        return self._meet(trial, name, asked)
+
     def should_stop(self, trial: TrialRecord, curve: Curve, *, expects: bool) -> bool:
         """Ask the pruners, once the store holds where the trial stands; where it cannot, the trial goes on.
 
@@ -133,7 +143,7 @@ class Channel:
             projection.release()
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"journal": self.journal, "manager": self._manager, "report": self._report_standing}
+        return {"journal": self.journal, "manager": self._manager, "report": self._report_standing, "meet": self._meet}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__init__(**state)  # type: ignore[misc]

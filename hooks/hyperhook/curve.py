@@ -25,9 +25,11 @@ class Curve:
     watched: tuple[str, ...] = ()
     names: dict[str, None] = field(default_factory=dict)
     count: int = 0
+    trained: int = 0
     _best: Point | None = None
     _last: tuple[float, int | None, int | None, float | None] | None = None
     _step: int | None = None
+    _epoch: int | None = None
     _here: dict[str, float] = field(default_factory=dict)
     """The watched metrics at `_step`; likewise at the step of the best point and at that of the last."""
     _at_best: dict[str, float] = field(default_factory=dict)
@@ -48,6 +50,16 @@ class Curve:
     def so_far(self) -> Point | None:
         """The point that the trial would end with now; None before there is one."""
         return self.best if self.objective and self.objective.reduce == "best" else self.last
+
+    @property
+    def epochs(self) -> int | None:
+        """How long it trained: the last epoch that was logged, and 1; else the number of points; None without any.
+
+        Where it was trained in parts, those of all parts.
+        """
+        if self.trained:
+            return self.trained
+        return self.count or None if self._epoch is None else self._epoch + 1
 
     @property
     def standing(self) -> Point | None:
@@ -71,6 +83,8 @@ class Curve:
         """Take in the metrics of one call of `Trial.log`, and their standard errors."""
         if not metrics.keys() <= self.names.keys():
             self.names.update(dict.fromkeys(metrics))
+        if epoch is not None:
+            self._epoch = epoch
         if self.watched:
             self._watch(metrics, step)
         value = None if self.objective is None else metrics.get(self.objective.metric)
@@ -130,12 +144,16 @@ class Curve:
     def told(self, value: object) -> Point:
         """Return what a training function gave as a point: the objective's value, or values by their metrics.
 
-        Of a mapping, the objective and the watched metrics are taken; what it lacks of them is what was logged.
+        A point is taken as it is: a value with its standard error. Of a mapping, the objective and the watched metrics
+        are taken; what it lacks of them is what was logged.
 
         Raises:
             ObjectiveError: A value is not one number, or the objective's is neither there nor was it ever logged.
             NotFiniteError: A value is NaN or infinite.
         """
+        if isinstance(value, Point):
+            as_value(value.value)
+            return value
         if self.objective is None or not isinstance(value, Mapping):
             return self.point_of(as_value(value))
         given = {name: as_value(value[name], name) for name in (self.objective.metric, *self.watched) if name in value}
@@ -190,8 +208,7 @@ class Curve:
         return {name: number for name, number in found.items() if math.isfinite(number)}
 
     def _never_logged(self, metric: str, where: str, told: object = None) -> ObjectiveError:
-        logged = ", ".join(sorted(self.names)) or "nothing"
+        logged = ", ".join(sorted(self.names))
+        mend = f"log it, or name one of these {where}" if logged else "log it"
         also = f"; returned: {', '.join(map(str, told)) or 'nothing'}" if isinstance(told, Mapping) else ""
-        return ObjectiveError(
-            f"metric {metric!r} was never logged; logged so far: {logged}{also}; log it, or name one of these {where}"
-        )
+        return ObjectiveError(f"metric {metric!r} was never logged; logged so far: {logged or 'nothing'}{also}; {mend}")

@@ -18,6 +18,7 @@
     │   ├── EmptyStudyError            nothing to answer with: no trial has a value yet
     │   └── NothingLeftError           nothing to ask for: the suggester has nothing left to try
     ├── TrialStateError                a trial that has ended already
+    ├── TrialPruned                    no error: a training function raises it to end its trial as PRUNED
     ├── StoreError                     the store cannot be opened, read or written
     └── JournalError                   a journal of a newer schema, or one that is not a journal
 
@@ -43,8 +44,10 @@ __all__ = [
     "StudyError",
     "StudyMismatchError",
     "TooManyFailuresError",
+    "TrialPruned",
     "TrialStateError",
     "UnknownPluginError",
+    "is_pruned",
 ]
 
 
@@ -110,6 +113,15 @@ class NothingLeftError(StudyError):
 
 class TrialStateError(HyperhookError):
     """The trial has ended already."""
+
+
+class TrialPruned(HyperhookError):
+    """No error: a training function raises it to end its trial as PRUNED, with the value that it logged last."""
+
+
+def is_pruned(error: BaseException) -> bool:
+    """Tell whether an exception is `TrialPruned`, or Optuna's of that name: such objectives run unchanged."""
+    return any(kind.__name__ == "TrialPruned" for kind in type(error).__mro__)
 
 
 class StoreError(HyperhookError):

@@ -88,14 +88,14 @@ class TrialEvents:
 
     @hookspec
     def params_logged(self, trial: TrialRecord, params: Mapping[str, Scalar]) -> None:
-        """Params became known after the trial began, such as a model's own hyperparameters.
+        """Params became known after the trial began: those that it asked for as it went, a model's own hyperparameters.
 
         Args:
-            trial: The trial, as it started.
+            trial: The trial, as it stood before.
             params: Flat names and values; none of them repeats one of ``trial.params``.
 
         Called: after they were journalled.
-        How often: once per call of ``Trial.log_params`` that brought something new.
+        How often: once per call of ``Trial.log_params`` that brought something new, and once per param asked for.
         Where: plugins in the training process, in the thread that logged; trackers in the forwarder.
         If it raises: it is reported once, with the plugin's name; training and other plugins go on.
         """
@@ -221,7 +221,7 @@ class Decisions:
     """Questions: the plugin named last is asked first, the first answer that is not None holds.
 
     Before the first of them every plugin may `prepare`. Where every plugin passes, the built-in answers: random search,
-    never stop, this process, the best value. None of them predicts, or knows which parameter matters.
+    never stop, never end, this process, the best value. None of them predicts, or knows which parameter matters.
     """
 
     @hookspec
@@ -297,6 +297,25 @@ class Decisions:
         How often: whenever ``Trial.should_stop`` is read, until it was True once; never with several objectives.
         Where: in the training process, in the thread that reads it; under DDP on rank zero only.
         If it raises: the error reaches the reader of ``should_stop``.
+        """
+
+    @hookspec(firstresult=True)
+    def should_end(self, study: StudyRecord) -> str | None:
+        """Tell whether the study has done what it was for, so that no further trial begins. The first answer holds.
+
+        Answer by what the study's records hold, and by nothing else: then all workers agree, and so does a study that
+        is opened again. Trials that run go on to their ends.
+
+        Args:
+            study: The study with all its trials, RUNNING and QUEUED ones included; see `suggest`.
+
+        Returns:
+            Why it ends, in a few words, such as ``"the budget of 20 epochs is used up"``; None lets it go on.
+
+        Called: after the study was read from the store, before the params of a trial are chosen.
+        How often: once per ``Study.ask``, and before each trial of a run; whenever ``Study.ended`` is read.
+        Where: in the training process, in the thread that asks.
+        If it raises: the error reaches the caller of ``ask`` or ``run``.
         """
 
     @hookspec(firstresult=True)

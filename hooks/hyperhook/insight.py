@@ -7,6 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
 from hyperhook.errors import EmptyStudyError, PluginError, SpaceError
+from hyperhook.growth import aligned, fitted
 from hyperhook.manager import Manager
 from hyperhook.parameters import Params, plain
 from hyperhook.records import Prediction, StudyRecord, TrialRecord, TrialState
@@ -31,6 +32,7 @@ def predict(study: StudyRecord, manager: Manager, many: Sequence[Params]) -> lis
         EmptyStudyError: The study has no objective, or no trial with a value.
         PluginError: No plugin answers, or one answers with something else.
     """
+    study = aligned(study)
     valid = _valid(study, many)
     _require_values(study, "predict")
     if not valid:
@@ -60,6 +62,7 @@ def importance(study: StudyRecord, manager: Manager) -> dict[str, float]:
         EmptyStudyError: The study has no objective, or no trial with a value.
         PluginError: No plugin answers, or one answers with something else.
     """
+    study = aligned(study)
     _require_values(study, "importance")
     answer = manager.decide.importance(study=study)
     if answer is None:
@@ -89,7 +92,8 @@ def best(study: StudyRecord, manager: Manager) -> TrialRecord | None:
     """
     if study.best is None or not study.is_feasible(study.best):
         return study.best
-    candidates = replace(study, trials=tuple(filter(study.is_feasible, study.trials))) if study.constraints else study
+    seen = aligned(study)
+    candidates = replace(seen, trials=tuple(filter(study.is_feasible, seen.trials))) if study.constraints else seen
     answer = manager.decide.which_is_best(study=candidates)
     if answer is None:
         return study.best
@@ -98,12 +102,14 @@ def best(study: StudyRecord, manager: Manager) -> TrialRecord | None:
             f"which_is_best: expected a COMPLETE trial of study {study.name!r} that has a value, got {answer!r}; "
             "mend the plugin"
         )
-    return answer
+    return next(trial for trial in study.trials if trial.id == answer.id)
 
 
 def _valid(study: StudyRecord, many: object) -> list[Params]:
     if isinstance(many, str) or not isinstance(many, Sequence) or not all(isinstance(one, Mapping) for one in many):
         raise SpaceError(f"predict: expected params by name, such as trial.params, or a list of such, got {many!r}")
+    if study.grows:  # what a trial did not ask for makes no difference
+        many = [{**fitted(study.space, params), **params} for params in many]
     for place, params in enumerate(many):
         try:
             study.space.validate(params)

@@ -9,13 +9,15 @@ from dataclasses import replace
 from functools import partial
 
 from hyperhook.channel import Channel
-from hyperhook.errors import StudyError, TrialStateError
+from hyperhook.errors import StoreError, StudyError, TrialStateError
+from hyperhook.growth import answer
 from hyperhook.journal import Journal, read
 from hyperhook.manager import Manager
-from hyperhook.objective import Point
+from hyperhook.objective import Point, as_value, by_metric
 from hyperhook.outlet import Outlet
-from hyperhook.parameters import Params
+from hyperhook.parameters import Parameter, Params, Scalar
 from hyperhook.records import StudyRecord, TrialRecord, TrialState
+from hyperhook.store import Store
 from hyperhook.trial import Trial
 from hyperhook.values import as_stderr
 from hyperhook.workspace import Workspace
@@ -41,6 +43,7 @@ class LiveTrials:
         self._manager = manager
         self._outlet = outlet
         self._channels: dict[str, Channel] = {}
+        self._queued: dict[str, Params] = {}
         self._has_warned = False
 
     def begin(
@@ -49,6 +52,7 @@ class LiveTrials:
         *,
         tags: Mapping[str, str] | None = None,
         queued: TrialRecord | None = None,
+        proposed: Params | None = None,
         known: int | None = None,
         budget: int | None = None,
         launch: str | None = None,
@@ -59,6 +63,7 @@ class LiveTrials:
             params: Its params.
             tags: Tags that it has before anybody uses it.
             queued: See `Workspace.begin`.
+            proposed: See `Store.claim`.
             known: See `Store.claim`.
             budget: See `Store.claim`.
             launch: See `Store.claim`.
@@ -71,6 +76,7 @@ class LiveTrials:
             params,
             self._outlet.trackers,
             queued=queued,
+            proposed=proposed,
             known=known,
             budget=budget,
             launch=launch,
@@ -78,6 +84,8 @@ class LiveTrials:
         if begun is None:
             return None
         handle = self._handle(*begun)
+        if queued is not None and proposed is not None:
+            self._queued[handle.id] = queued.params
         self._manager.events.trial_started(trial=handle.record)
         self._open(handle)
         if tags:
@@ -129,14 +137,23 @@ class LiveTrials:
         point = self._point(trial, value, how)
         if spread is not None and point is not None:
             point = replace(point, stderr=spread)
-        ended = self._workspace.end(trial.record, channel.journal, how, point, error)
+        epochs = trial.curve.epochs
+        ended = self._workspace.end(trial.record, channel.journal, how, point, error, epochs=epochs)
         if ended is None:
             ended = self._workspace.store.trial(trial.id) or trial.record
             log.warning("trial %s had been ended as %s elsewhere; this ending does not count", ended.name, ended.state)
         trial.ended(ended)
+        self._warn_of_unasked(ended)
         self._manager.events.trial_finished(trial=ended)
         self.let_go(trial.id)
         return ended
+
+    def _warn_of_unasked(self, trial: TrialRecord) -> None:
+        """Say which of the queued params a trial never asked for, or only within other bounds."""
+        wanted = self._queued.pop(trial.id, {})
+        unused = {name: value for name, value in wanted.items() if not _has(trial.params, name, value)}
+        if unused:
+            log.warning("trial %s was queued with params that it did not ask for: %s", trial.name, unused)
 
     def _warn_of_idle_pruner(self, trial: Trial) -> None:
         """Say, once, that a pruner stops nothing where nobody asks it."""
@@ -155,8 +172,10 @@ class LiveTrials:
 
     def _handle(self, trial: TrialRecord, journal: Journal) -> Trial:
         inline = self._outlet.open(trial.id)
+        # no pruner is asked about several goals: what is bad by one may be the best by another
         report = None if self._study.further else partial(self._workspace.store.report, trial.id)
-        channel = Channel(journal, self._manager, report, inline)  # what is bad by one goal may be the best by another
+        meet = partial(_met, self._workspace.store, self._study.seed) if self._study.grows else None
+        channel = Channel(journal, self._manager, report, inline, meet)
         self._channels[trial.id] = channel
         return Trial(trial, channel, objective=self._study.objective, watched=self._study.watched)
 
@@ -170,12 +189,34 @@ class LiveTrials:
         if state in (TrialState.FAILED, TrialState.KILLED):
             return None
         curve = trial.curve
+        value = _by_estimate(by_metric(value, self._study.objectives), trial.estimate)
         if state is TrialState.PRUNED:
             point = curve.so_far if value is None else curve.told(value)
             return point if point is not None and math.isfinite(point.value) else None
         if value is None and self._study.objective is None:
             return None
         return curve.check(curve.reduced() if value is None else curve.told(value), value)
+
+
+def _met(store: Store, seed: int | None, trial: TrialRecord, name: str, asked: Parameter) -> Scalar:
+    """Answer what a trial asks for, and keep it in the store; where that cannot be, the trial goes on."""
+    value = answer(trial, name, asked, seed)
+    try:
+        store.meet(trial.id, name, asked, value)
+    except StoreError as error:
+        log.error("param %r of trial %s is not kept in the store: %s", name, trial.name, error)
+    return value
+
+
+def _by_estimate(value: object, estimate: Point | None) -> object:
+    """Return the mean over folds or repeats, where no other value was told."""
+    if estimate is None or isinstance(value, Mapping | Point):
+        return value
+    return estimate if value is None or math.isclose(as_value(value), estimate.value, rel_tol=1e-9) else value
+
+
+def _has(params: Params, name: str, value: Scalar) -> bool:
+    return name in params and params[name] == value
 
 
 def _as_end(state: object) -> TrialState:

@@ -6,7 +6,7 @@ Inside, everything is minimised: `Objective.loss` is the one place where the sig
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple, SupportsFloat
 
@@ -154,6 +154,26 @@ def as_objectives(objective: object) -> tuple[Objective, ...]:
     if not goals:
         raise ObjectiveError("objective: expected at least one in the list, got none; leave it out for a group of runs")
     return tuple(goals)
+
+
+def by_metric(value: object, objectives: Sequence[Objective]) -> object:
+    """Return what a training function gave, values of several objectives in a list or tuple by their metrics.
+
+    Raises:
+        ObjectiveError: It has more values, or fewer, than there are objectives.
+
+    Example:
+        >>> by_metric((0.9, 12.0), as_objectives([Maximize("auc"), Minimize("latency_ms")]))
+        {'auc': 0.9, 'latency_ms': 12.0}
+    """
+    if not isinstance(value, list | tuple) or len(objectives) < 2:
+        return value
+    metrics = [objective.metric for objective in objectives]
+    if len(value) != len(metrics):
+        raise ObjectiveError(
+            f"the training function returned {len(value)} values, expected {len(metrics)}: {', '.join(metrics)}"
+        )
+    return dict(zip(metrics, value, strict=True))
 
 
 def as_value(value: object, metric: str | None = None) -> float:

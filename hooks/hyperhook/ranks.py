@@ -16,13 +16,17 @@ from contextlib import suppress
 from pathlib import Path
 from typing import ClassVar
 
+from hyperhook.errors import StudyError
 from hyperhook.home import Lock
+from hyperhook.parameters import Scalar
 from hyperhook.records import TrialRecord
 
 __all__ = ["Launch", "Silence"]
 
 _VARIABLE = "HYPERHOOK_LAUNCH"
 _POLL_SECONDS = 0.05
+_PATIENCE_SECONDS = 120.0
+"""How long a rank that follows waits for the leader to ask for the same param."""
 
 
 class Launch:
@@ -102,7 +106,14 @@ class Launch:
 
 
 class Silence:
-    """The sink of a rank that follows: nothing is heard of it, and it leaves decisions to the rank that leads."""
+    """The sink of a rank that follows: nothing is heard of it, and it leaves decisions to the rank that leads.
+
+    Args:
+        find: Looks a trial up by its id: what the leading rank asked for stands there.
+    """
+
+    def __init__(self, find: Callable[[str], TrialRecord | None] | None = None) -> None:
+        self._find = find
 
     def emit(self, trial: TrialRecord, event: object) -> None:
         """Drop an event."""
@@ -112,6 +123,25 @@ class Silence:
 
     def discard(self, place: str) -> None:
         """Delete no file."""
+
+    def meet(self, trial: TrialRecord, name: str, asked: object) -> Scalar:
+        """Wait until the leading rank has asked for a parameter; return the value that it got.
+
+        Raises:
+            StudyError: It ended without asking, or did not ask in time.
+        """
+        deadline = time.monotonic() + _PATIENCE_SECONDS
+        while self._find is not None and time.monotonic() < deadline:
+            found = self._find(trial.id)
+            if found is not None and name in found.params:
+                return found.params[name]
+            if found is None or found.state.is_finished:
+                break
+            time.sleep(_POLL_SECONDS)
+        raise StudyError(
+            f"suggest: the leading rank never asked for {name!r} in trial {trial.name!r}; all ranks must ask for the "
+            "same params, in the same order"
+        )
 
     def should_stop(self, trial: TrialRecord, curve: object, *, expects: bool) -> bool:
         """Go on."""

@@ -64,6 +64,10 @@ class TrialRecord:
             same step, else logged last.
         curve: Where it stood whenever pruners were asked about it, in that order; empty where there are none. The
             trials of a `StudyRecord` have it, and the trial that `should_stop` is asked about.
+        epochs: How long it trained: the last epoch that it logged, and 1; or where it logged none, the number of its
+            points of the objective. None until it ended in its own process.
+        proposed: What `suggest_float` and its like are to answer, where the space grows with what trials ask for; None
+            where the space is fixed.
     """
 
     id: str
@@ -80,6 +84,8 @@ class TrialRecord:
     stderr: float | None = None
     metrics: Mapping[str, float] = field(default_factory=dict)
     curve: tuple[CurvePoint, ...] = field(default=(), repr=False)
+    epochs: int | None = None
+    proposed: Params | None = field(default=None, repr=False)
 
     @property
     def name(self) -> str:
@@ -118,6 +124,8 @@ class StudyRecord:
         constraints: What a trial must come to, to count as feasible.
         further: What else is searched for: the objectives behind the first. Their values are taken where the first one
             has its own, whatever their `reduce`.
+        grows: Whether the space grows with what trials ask for (define-by-run). A trial's params then are those that it
+            asked for; suggesters get trials that fit the space, see `growth`.
     """
 
     name: str
@@ -127,6 +135,7 @@ class StudyRecord:
     trials: tuple[TrialRecord, ...] = ()
     constraints: tuple[Constraint, ...] = ()
     further: tuple[Objective, ...] = ()
+    grows: bool = False
 
     @property
     def objectives(self) -> tuple[Objective, ...]:

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from hyperhook.errors import StoreError
 from hyperhook.events import StudyFinished, StudyStarted
+from hyperhook.growth import aligned
 from hyperhook.manager import Manager
 from hyperhook.outlet import Outlet
 from hyperhook.records import StudyRecord
@@ -42,7 +43,7 @@ class Session:
     def begin(self) -> None:
         """Mend what a dead process left, let the plugins prepare, and announce the work."""
         self.reap()
-        self._manager.decide.prepare(study=self._now(), read_study=self._workspace.store.study)
+        self._manager.decide.prepare(study=aligned(self._now()), read_study=self._read)
         self._begun = True
         self._outlet.announce(StudyStarted.of(self._study))
         self._manager.events.study_started(study=self._now())
@@ -69,4 +70,8 @@ class Session:
             log.error("the end of study %s cannot be written (%s)", self._study.name, error)
 
     def _now(self) -> StudyRecord:
-        return replace(self._study, trials=self._workspace.store.study(self._study.name).trials)
+        now = self._workspace.store.study(self._study.name)
+        return replace(self._study, space=now.space, trials=now.trials)
+
+    def _read(self, name: str) -> StudyRecord:
+        return aligned(self._workspace.store.study(name))

@@ -8,6 +8,7 @@ from typing import Protocol
 
 from hyperhook.curve import Curve
 from hyperhook.events import Event
+from hyperhook.parameters import Parameter, Scalar
 from hyperhook.records import TrialRecord
 
 __all__ = ["Sink"]
@@ -25,6 +26,10 @@ class Sink(Protocol):
 
     def discard(self, place: str) -> Path | None:
         """Delete a file below the trial's folder of artifacts; None where there was none."""
+        ...
+
+    def meet(self, trial: TrialRecord, name: str, asked: Parameter) -> Scalar:
+        """Return the value of a parameter that a trial asks for as it goes, and keep it."""
         ...
 
     def should_stop(self, trial: TrialRecord, curve: Curve, *, expects: bool) -> bool:

@@ -20,9 +20,10 @@ from typing import TYPE_CHECKING, Any
 from hyperhook.constraint import Constraint
 from hyperhook.errors import ObjectiveError, StoreError, StudyError, StudyMismatchError
 from hyperhook.given import holds
+from hyperhook.growth import grown
 from hyperhook.known import Known
 from hyperhook.objective import Objective, Point
-from hyperhook.parameters import Params
+from hyperhook.parameters import Parameter, Params, Scalar
 from hyperhook.records import StudyRecord, TrialRecord, TrialState
 from hyperhook.space import Space
 from hyperhook.tables import SCHEMA, define_tables, migrate, study_of, study_values, trial_of
@@ -125,6 +126,7 @@ class Store:
                     seed,
                     constraints=constraints or (),
                     further=further,
+                    grows=space is None,
                 )
                 _check_goals(made)
                 connection.execute(studies.insert().values(name=name, created_time=time.time(), **study_values(made)))
@@ -151,6 +153,7 @@ class Store:
                 found.seed if seed is None else seed,
                 constraints=found.constraints if constraints is None else constraints,
                 further=wanted[1:],
+                grows=found.grows,
             )
             _check_goals(merged)
             connection.execute(studies.update().where(studies.c.name == name).values(**study_values(merged)))
@@ -193,6 +196,7 @@ class Store:
         trial_id: str,
         params: Params,
         *,
+        proposed: Params | None = None,
         known: int | None = None,
         budget: int | None = None,
         launch: str | None = None,
@@ -203,6 +207,7 @@ class Store:
             study: Name of the study.
             trial_id: The new trial's id.
             params: Its params.
+            proposed: What it is answered when it asks for params, where the space grows; see `TrialRecord`.
             known: Claim nothing where a trial of this number or a later one has the same params: another worker was
                 given them at the same time. None claims always.
             budget: Claim nothing where this many trials have ended by themselves or are RUNNING; None claims always.
@@ -215,11 +220,12 @@ class Store:
         with self._transaction() as connection:
             if self._is_used_up(connection, study, budget):
                 return None
-            if known is not None:
+            wanted = params if proposed is None else proposed
+            if known is not None and wanted:
                 newer = trials.select().where(trials.c.study == study, trials.c.number >= known)
-                if any(holds(json.loads(row.params), params) for row in connection.execute(newer)):
+                if any(holds(_all_params(trial_of(row)), wanted) for row in connection.execute(newer)):
                     return None
-            return self._insert(connection, study, trial_id, params, TrialState.RUNNING, launch)
+            return self._insert(connection, study, trial_id, params, TrialState.RUNNING, launch, proposed)
 
     def enqueue(self, study: str, trial_id: str, params: Params, unless: Params | None = None) -> TrialRecord:
         """Add a QUEUED trial, atomically.
@@ -240,15 +246,23 @@ class Store:
             if unless is not None:
                 kept = trials.select().where(trials.c.study == study, trials.c.state.not_in(lost))
                 for row in connection.execute(kept.order_by(trials.c.number)):
-                    if holds(json.loads(row.params), unless):
-                        return trial_of(row)
+                    if holds(_all_params(found := trial_of(row)), unless):
+                        return found
             return self._insert(connection, study, trial_id, params, TrialState.QUEUED, None)
 
-    def start(self, trial: TrialRecord, *, budget: int | None = None, launch: str | None = None) -> TrialRecord | None:
+    def start(
+        self,
+        trial: TrialRecord,
+        *,
+        proposed: Params | None = None,
+        budget: int | None = None,
+        launch: str | None = None,
+    ) -> TrialRecord | None:
         """Make a QUEUED trial a RUNNING one, atomically.
 
         Args:
             trial: The trial.
+            proposed: See `claim`; the trial then has no params until it asks for them.
             budget: See `claim`.
             launch: See `claim`.
 
@@ -263,6 +277,8 @@ class Store:
                 .where(where)
                 .values(state=TrialState.RUNNING.value, started_time=time.time(), launch=launch)
             )
+            if proposed is not None:
+                begun = begun.values(params="{}", proposed=json.dumps(dict(proposed)))
             if self._is_used_up(connection, trial.study, budget) or connection.execute(begun).rowcount == 0:
                 return None
             return trial_of(connection.execute(trials.select().where(trials.c.id == trial.id)).one())
@@ -285,6 +301,7 @@ class Store:
         params: Params,
         state: TrialState,
         launch: str | None,
+        proposed: Params | None = None,
     ) -> TrialRecord:
         """Add a trial with the next number."""
         from sqlalchemy import func, select
@@ -292,7 +309,7 @@ class Store:
         trials = self._tables.trials
         last = connection.execute(select(func.max(trials.c.number)).where(trials.c.study == study)).scalar()
         number = 0 if last is None else last + 1
-        trial = TrialRecord(trial_id, number, study, dict(params), state, started_time=time.time())
+        trial = TrialRecord(trial_id, number, study, dict(params), state, started_time=time.time(), proposed=proposed)
         connection.execute(
             trials.insert().values(
                 id=trial.id,
@@ -302,9 +319,37 @@ class Store:
                 state=trial.state.value,
                 started_time=trial.started_time,
                 launch=launch,
+                proposed=None if proposed is None else json.dumps(dict(proposed)),
             )
         )
         return trial
+
+    def meet(self, trial_id: str, name: str, asked: Parameter, value: Scalar) -> None:
+        """Keep a param that a RUNNING trial asked for, and the parameter in its study's space, atomically.
+
+        Args:
+            trial_id: The trial's id.
+            name: What the parameter is called.
+            asked: The parameter, as the trial asked for it.
+            value: The value that it got.
+
+        Raises:
+            SpaceError: Another trial asked for it in a way that does not go together with this one.
+            StoreError: There is no such trial.
+        """
+        studies, trials = self._tables.studies, self._tables.trials
+        with self._transaction() as connection:
+            trial = connection.execute(trials.select().where(trials.c.id == trial_id)).one_or_none()
+            if trial is None:
+                raise StoreError(f"store {str(self._path)!r} has no trial {trial_id!r}; was its home replaced?")
+            of_study = studies.c.name == trial.study
+            study = study_of(connection.execute(studies.select().where(of_study).with_for_update()).one())
+            space = grown(study.space, name, asked)
+            if space != study.space:
+                connection.execute(studies.update().where(of_study).values(space=json.dumps(space.to_json())))
+            if trial.state == TrialState.RUNNING:
+                params = json.dumps({**json.loads(trial.params), name: value})
+                connection.execute(trials.update().where(trials.c.id == trial_id).values(params=params))
 
     def report(self, trial_id: str, point: Point | None) -> StudyRecord:
         """Keep where a RUNNING trial stands, for the pruners; return its study as it stands then.
@@ -333,7 +378,15 @@ class Store:
                     connection.execute(points.insert().values(study=trial.study, trial=trial_id, **made))
         return self.study(trial.study)
 
-    def finish(self, trial_id: str, state: TrialState, point: Point | None, error: str | None) -> TrialRecord | None:
+    def finish(
+        self,
+        trial_id: str,
+        state: TrialState,
+        point: Point | None,
+        error: str | None,
+        *,
+        epochs: int | None = None,
+    ) -> TrialRecord | None:
         """End a RUNNING trial, atomically.
 
         Returns:
@@ -348,6 +401,7 @@ class Store:
             "error": error,
             "stderr": point.stderr if point else None,
             "metrics": json.dumps(dict(point.metrics)) if point and point.metrics else None,
+            "epochs": epochs,
         }
         with self._transaction() as connection:
             where = (trials.c.id == trial_id) & (trials.c.state == TrialState.RUNNING.value)
@@ -367,7 +421,7 @@ class Store:
         """
         trials = self._tables.trials
         ends = [state.value for state in TrialState if state.is_finished]
-        blank = dict.fromkeys(("value", "step", "epoch", "error", "finished_time", "stderr", "metrics"))
+        blank = dict.fromkeys(("value", "step", "epoch", "error", "finished_time", "stderr", "metrics", "epochs"))
         with self._transaction() as connection:
             where = (trials.c.id == trial_id) & trials.c.state.in_(ends)
             again = trials.update().where(where).values(state=TrialState.RUNNING.value, **blank)
@@ -439,6 +493,11 @@ def _sqlite(path: Path) -> Engine:
         connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
 
     return engine
+
+
+def _all_params(trial: TrialRecord) -> Params:
+    """Return the params of a trial, and what is proposed to it."""
+    return {**(trial.proposed or {}), **trial.params}
 
 
 def _check_goals(study: StudyRecord) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import logging
+import math
 import numbers
 import os
 import platform
@@ -16,7 +17,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, SupportsFloat, overload
 
 from hyperhook import insight
-from hyperhook.asking import Draft, draft, filled, nothing_left, suggested, total, used
+from hyperhook.asking import Draft, draft, ended, filled, nothing_left, suggested, total, used
 from hyperhook.constraint import Constraint, Relation, as_constraints
 from hyperhook.errors import (
     EmptyStudyError,
@@ -26,11 +27,13 @@ from hyperhook.errors import (
     StoreError,
     StudyError,
     TrialStateError,
+    is_pruned,
 )
 from hyperhook.events import text
 from hyperhook.executor import ThisProcess, chosen
 from hyperhook.export import point_table, to_dataframe, trial_table
 from hyperhook.given import given
+from hyperhook.growth import nested, proposals
 from hyperhook.home import Home
 from hyperhook.live import LiveTrials
 from hyperhook.manager import Manager, load_plugin, load_trackers
@@ -40,6 +43,7 @@ from hyperhook.parameters import Parameter, Params
 from hyperhook.progress import Progress
 from hyperhook.ranks import Launch, Silence
 from hyperhook.records import Prediction, StudyRecord, TrialRecord, TrialState
+from hyperhook.repeats import Repeated
 from hyperhook.session import Session
 from hyperhook.space import Space
 from hyperhook.tracker import Tracker
@@ -62,7 +66,8 @@ class Study:
 
     Args:
         name: Name of the study: what it is called in the store and in every tracker.
-        space: What may vary; without it that of the study of this name, or in a new study nothing: a group of runs.
+        space: What may vary; without it that of the study of this name, or in a new study what its trials ask for
+            (`Trial.suggest_float`): the space grows as it is met. Where they ask for nothing: a group of runs.
         objective: What to search for: ``hh.Maximize("val_acc")``, ``hh.Minimize("val_loss")``; without it that of the
             study of this name, if there is one. Or a list of several: `best_trials` then are those that no other trial
             is better than. All values are taken where the first objective has its own, so that `reduce` counts of the
@@ -137,6 +142,7 @@ class Study:
         self._session = Session(self._record, self._workspace, self._manager, self._outlet)
         self.shares_home = True
         self._shown: Progress | None = None
+        self._said: str | None = None
         self._pid = os.getpid()
         self._made_with = {"plugins": list(plugins), "trackers": list(trackers), "delivery": delivery}
 
@@ -172,8 +178,8 @@ class Study:
 
     @property
     def space(self) -> Space:
-        """What may vary."""
-        return self._record.space
+        """What may vary; in a study that was opened without a space, what its trials have asked for so far."""
+        return self.record().space if self._record.grows else self._record.space
 
     @property
     def objective(self) -> Objective | None:
@@ -231,7 +237,13 @@ class Study:
 
     def record(self) -> StudyRecord:
         """Return the study as it stands, with all its trials."""
-        return replace(self._record, trials=self._workspace.store.study(self.name).trials)
+        now = self._workspace.store.study(self.name)
+        return nested(replace(self._record, space=now.space, trials=now.trials))
+
+    @property
+    def ended(self) -> str | None:
+        """Why the study is to begin no further trial, as its plugins find now (`should_end`); None where it goes on."""
+        return ended(self.record(), self._manager)
 
     @overload
     def predict(self, params: Params) -> Prediction: ...
@@ -285,10 +297,12 @@ class Study:
         gpus_per_trial: float | None = None,
         executor: str | object | None = None,
         progress: bool = True,
+        repeats: int = 1,
     ) -> Study:
         """Run trials until the study has this many that ended by themselves, those of earlier runs included.
 
-        It ends before that where the suggester has nothing left to try, as at the end of a grid, and says so.
+        It ends before that where the suggester has nothing left to try, as at the end of a grid, or where a plugin ends
+        the study (`ended`), and says so.
 
         Args:
             train: Takes a `Trial`; what it returns, if anything, is the trial's value: a number, or where more counts
@@ -300,6 +314,9 @@ class Study:
             executor: What runs the trials: ``"workers"``, local processes; ``"ray"``, a Ray cluster; or an instance,
                 such as ``Ray(address="auto")``. It is asked before the plugins.
             progress: Show progress on standard error.
+            repeats: Train so many times in each trial, with ``trial.repeat`` from 0 as what seeds may differ by. The
+                trial's value is the mean, with its standard error; see `Trial.fold` for how metrics are kept apart.
+                Pruners are asked between two repeats, and not within one.
 
         Returns:
             The study.
@@ -315,6 +332,10 @@ class Study:
             raise StudyError(f"run: expected a function that takes a trial, got {train!r}")
         if not isinstance(trials, int) or trials < 1:
             raise StudyError(f"run: trials must be an int from 1, got {trials!r}")
+        if not isinstance(repeats, int) or isinstance(repeats, bool) or repeats < 1:
+            raise StudyError(f"run: repeats must be an int from 1, got {repeats!r}")
+        if repeats > 1:
+            train = Repeated(train, repeats, self.objectives)
         runner = chosen(executor, workers, gpus_per_trial)
         if self._launch.follows:
             self._follow(train)
@@ -344,14 +365,15 @@ class Study:
             The RUNNING trial; end it by `tell`.
 
         Raises:
-            NothingLeftError: The suggester has nothing left to try.
+            NothingLeftError: The suggester has nothing left to try, or a plugin ended the study; see `ended`.
             SpaceError: A suggester answered with params outside the space.
         """
         trial = self.next_trial()
         if trial is None and self._launch.follows:
             raise StudyError("ask: this process follows another one, which has ended")
         if trial is None:
-            raise NothingLeftError(f"ask: {nothing_left(self.record())}; there is no further trial")
+            reason = self.ended or nothing_left(self.record())
+            raise NothingLeftError(f"ask: {reason}; there is no further trial")
         return trial
 
     def next_trial(self, *, budget: int | None = None) -> Trial | None:
@@ -365,13 +387,15 @@ class Study:
         """
         if self._launch.follows:
             found = self._launch.await_trial(self._workspace.store.launched)
-            return None if found is None else Trial(found, Silence(), objective=self.objective, emits=False)
+            silence = Silence(self._workspace.store.trial)
+            return None if found is None else Trial(found, silence, objective=self.objective, emits=False)
         self._begin()
         overtaken = 0
         while (draft := self._draft(budget)) is not None:
             trial = self._live.begin(
                 draft.params,
                 queued=draft.queued,
+                proposed=draft.proposed,
                 known=draft.known if overtaken < _MOST_OVERTAKEN else None,
                 budget=budget,
                 launch=self._launch.mark(),
@@ -411,7 +435,9 @@ class Study:
 
         Args:
             params: Values for all parameters, or for some: the suggester chooses the rest at once, with what it knows
-                by now. An option that a param depends on is chosen with it.
+                by now. An option that a param depends on is chosen with it. Where the space grows, names may be those
+                that no trial has asked for yet: the trial gets them when it asks, and a warning says at its end which
+                it did not ask for. The suggester chooses the rest when it starts.
             repeat: Queue it whatever was tried.
 
         Returns:
@@ -424,10 +450,11 @@ class Study:
             >>> study.enqueue({"lr": 1e-3, "optimizer": "adam"})  # doctest: +SKIP
             >>> study.run(train, trials=50)  # doctest: +SKIP
         """
-        wanted = given(self.space, params)
+        grows = self._record.grows
+        wanted = proposals(params) if grows else given(self.space, params)
         if self._launch.follows:
             return None
-        whole = filled(self.record(), wanted, self._suggested)
+        whole = wanted if grows else filled(self.record(), wanted, self._suggested)
         return self._workspace.store.enqueue(self.name, secrets.token_hex(8), whole, None if repeat else wanted)
 
     def resume(self, trial: int | str, *, fork: bool = False) -> Trial:
@@ -459,7 +486,8 @@ class Study:
         self._begin()
         if not fork:
             return self._live.resume(found)
-        forked = self._live.begin(found.params, tags={"parent": found.name})
+        params, proposed = ({}, found.params) if self._record.grows else (found.params, None)
+        forked = self._live.begin(params, proposed=proposed, tags={"parent": found.name})
         assert forked is not None  # only a budget refuses
         return forked
 
@@ -476,8 +504,9 @@ class Study:
 
         Args:
             trial: A trial of this study that is RUNNING.
-            value: The objective's value, a finite number, or values by their metrics; by default, and for what a
-                mapping lacks, what the trial logged, reduced.
+            value: The objective's value, a finite number, or a `Point` of it; of several objectives a list of values in
+                their order, or values by their metrics; by default, and for what a mapping lacks, what the trial
+                logged, reduced.
             state: How it ended; by default PRUNED where a pruner asked it to stop, else COMPLETE.
             error: Why it failed, in one line.
             stderr: The standard error of the value, in its unit, finite and from 0; by default what was logged with it.
@@ -497,7 +526,8 @@ class Study:
     def attempt(self, trial: Trial, train: Callable[[Trial], object]) -> TrialRecord:
         """Run the training function on a trial and tell how it ended: what executors build on.
 
-        An exception fails the trial, not the study. Ctrl-C and ``sys.exit`` kill the trial and go on to the caller.
+        An exception fails the trial, not the study; `TrialPruned` prunes it. Ctrl-C and ``sys.exit`` kill the trial and
+        go on to the caller.
 
         Raises:
             ObjectiveError: The trial gave nothing to search with, and none before it did: the study is set up wrongly.
@@ -506,6 +536,8 @@ class Study:
             with self._ending(trial), running(trial):
                 result = train(trial)
         except Exception as error:
+            if is_pruned(error):
+                return trial.record
             if isinstance(error, ObjectiveError) and self._is_set_up_wrongly(error):
                 raise
             log.exception("trial %s failed; the study goes on", trial.record.name)
@@ -525,6 +557,8 @@ class Study:
     def trial(self, *, resume: int | str | None = None, fork: bool = False) -> Iterator[Trial]:
         """Start a trial, or go on with one, and end it properly whatever happens inside.
 
+        `TrialPruned` ends it as PRUNED, and goes no further.
+
         Args:
             resume: Go on with this one; see `resume`.
             fork: See `resume`.
@@ -534,8 +568,12 @@ class Study:
             ...     trial.log({"val_acc": evaluate(**trial.params)})
         """
         trial = self.ask() if resume is None else self.resume(resume, fork=fork)
-        with self._ending(trial), running(trial):
-            yield trial
+        try:
+            with self._ending(trial), running(trial):
+                yield trial
+        except Exception as error:
+            if not is_pruned(error):
+                raise
         if not trial.record.state.is_finished:
             try:
                 self.tell(trial)
@@ -587,6 +625,10 @@ class Study:
         while True:
             study = self.record()
             if budget is None or used(study) < budget:
+                reason = ended(study, self._manager)
+                if reason is not None:
+                    self._say_why(reason)
+                    return None
                 drafted = draft(study, self._manager)
                 if drafted is not None:
                     return drafted
@@ -596,6 +638,12 @@ class Study:
                     return None
             elif not self._session.reap():
                 return None
+
+    def _say_why(self, reason: str) -> None:
+        """Say, once for each reason, why the study ends."""
+        if reason != self._said:
+            self._said = reason
+            log.warning("study %s ends: %s", self.name, reason)
 
     def _is_set_up_wrongly(self, error: ObjectiveError) -> bool:
         """Tell whether a trial gave nothing to search with, and none before it did."""
@@ -607,7 +655,10 @@ class Study:
         try:
             yield
         except Exception as error:
-            self._tell_error(trial, TrialState.FAILED, error)
+            if is_pruned(error):
+                self._tell_pruned(trial)
+            else:
+                self._tell_error(trial, TrialState.FAILED, error)
             raise
         except BaseException as error:
             self._tell_error(trial, TrialState.KILLED, error)
@@ -617,6 +668,12 @@ class Study:
         if not trial.record.state.is_finished:
             lines = text(error).strip().splitlines()
             self.tell(trial, state=state, error=": ".join([type(error).__name__, *lines[:1]]))
+
+    def _tell_pruned(self, trial: Trial) -> None:
+        if not trial.record.state.is_finished:
+            last = trial.curve.last
+            is_finite = last is not None and math.isfinite(last.value)
+            self.tell(trial, last if is_finite else None, state=TrialState.PRUNED)
 
     def _follow(self, train: Callable[[Trial], object]) -> None:
         """Run along with the process that leads, silently."""

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["SCHEMA", "Tables", "define_tables", "migrate", "study_of", "study_values", "trial_of"]
 
-SCHEMA = 5
+SCHEMA = 6
 """The version of the tables; it grows with every column. An older store is brought up to it, a newer one is refused."""
 
 _CHANGE = "(SELECT coalesce(max(changed), 0) + 1 FROM trials)"
@@ -54,6 +54,7 @@ def define_tables() -> Tables:
         Column("created_time", Float, nullable=False),
         Column("constraints", Text),
         Column("further", Text),
+        Column("grows", Integer),
     )
     trials = Table(
         "trials",
@@ -72,6 +73,8 @@ def define_tables() -> Tables:
         Column("launch", String(64)),
         Column("stderr", Float),
         Column("metrics", Text),
+        Column("epochs", Integer),
+        Column("proposed", Text),
         Column("changed", Integer, default=text(_CHANGE), onupdate=text(_CHANGE)),
         UniqueConstraint("study", "number"),
         Index("trials_by_state", "study", "state"),
@@ -116,7 +119,8 @@ def study_of(row: Row[Any]) -> StudyRecord:
     constraints = tuple(Constraint(*found) for found in json.loads(row.constraints or "[]"))
     further = tuple(Objective(*found) for found in json.loads(row.further or "[]"))
     space = Space.from_json(json.loads(row.space))
-    return StudyRecord(row.name, space, objective, row.seed, constraints=constraints, further=further)
+    grows = not space if row.grows is None else bool(row.grows)  # older studies without a space know nothing of it
+    return StudyRecord(row.name, space, objective, row.seed, constraints=constraints, further=further, grows=grows)
 
 
 def study_values(study: StudyRecord) -> dict[str, object]:
@@ -130,6 +134,7 @@ def study_values(study: StudyRecord) -> dict[str, object]:
         "seed": study.seed,
         "constraints": json.dumps([astuple(c) for c in study.constraints]) if study.constraints else None,
         "further": json.dumps([astuple(objective) for objective in study.further]) if study.further else None,
+        "grows": int(study.grows),
     }
 
 
@@ -149,4 +154,6 @@ def trial_of(row: Row[Any]) -> TrialRecord:
         finished_time=row.finished_time,
         stderr=row.stderr,
         metrics=json.loads(row.metrics) if row.metrics else {},
+        epochs=row.epochs,
+        proposed=None if row.proposed is None else json.loads(row.proposed),
     )

@@ -9,20 +9,23 @@ from collections import deque
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, SupportsFloat
 
 from hyperhook.artifacts import ArtifactLog
+from hyperhook.byrun import ParamsByRun
 from hyperhook.curve import Curve
 from hyperhook.description import DescriptionLog
 from hyperhook.errors import MetricError, TrialStateError
 from hyperhook.events import DatasetLogged, Event, MetricsLogged, ParamsLogged, StopRequested, finite
-from hyperhook.objective import Objective
+from hyperhook.objective import Objective, Point
 from hyperhook.parameters import Scalar
+from hyperhook.parts import Parts, PartSink
 from hyperhook.records import TrialRecord
 from hyperhook.sink import Sink
 from hyperhook.transfer import Transfer, is_away, start
 from hyperhook.values import (
+    HIGHEST_COUNT,
     LONGEST_NAME,
     MOST_METRICS,
     as_count,
@@ -57,7 +60,7 @@ class _Waiting:
         return self.values if self.transfer is None else self.values | self.transfer.take()
 
 
-class Trial(ArtifactLog, DescriptionLog):
+class Trial(ArtifactLog, DescriptionLog, ParamsByRun):
     """One training run with one set of params.
 
     Studies make trials; training functions use them.
@@ -91,6 +94,8 @@ class Trial(ArtifactLog, DescriptionLog):
         self._emits = emits
         self._known_params: dict[str, Scalar] = dict(record.params)
         self._known_datasets = {}
+        self._user_attrs = {}
+        self._reported = set()
         self._next_step = 0
         self._stop_requested = False
         self._epoch: int | None = None
@@ -99,6 +104,10 @@ class Trial(ArtifactLog, DescriptionLog):
         self._waiting: deque[_Waiting] = deque()
         self._turn = threading.RLock()
         self.curve = Curve(objective, watched)
+        self.repeat = 0
+        """Which repeat or fold this is, from 0: a seed that differs from repeat to repeat."""
+        self.result: object = None
+        self._parts = Parts(objective, watched)
 
     def __repr__(self) -> str:
         return f"Trial({self._record.name!r}, {self._record.state}, params={self.params!r})"
@@ -115,7 +124,7 @@ class Trial(ArtifactLog, DescriptionLog):
 
     @property
     def params(self) -> dict[str, Scalar]:
-        """The active parameters and their values, as a dictionary of your own."""
+        """The active parameters and their values, or those asked for so far, as a dictionary of your own."""
         return dict(self._record.params)
 
     @property
@@ -177,10 +186,11 @@ class Trial(ArtifactLog, DescriptionLog):
         self._check_running("log")
         if step is None:
             step = self._next_step
-        elif type(step) is not int or step < 0:
+        elif type(step) is not int or not 0 <= step <= HIGHEST_COUNT:
             step = as_count("step", step)
         if epoch is not None:
-            self._epoch = epoch if type(epoch) is int else as_count("epoch", epoch)
+            is_plain = type(epoch) is int and 0 <= epoch <= HIGHEST_COUNT
+            self._epoch = epoch if is_plain else as_count("epoch", epoch)
             epoch = self._epoch
         if not isinstance(metrics, Mapping):
             raise MetricError(f"log: expected names and numbers, as in {{'loss': 0.5}}, got {brief(metrics)}")
@@ -228,6 +238,62 @@ class Trial(ArtifactLog, DescriptionLog):
         values = {as_name(name): as_float(name, value) for name, value in metrics.items()}
         if values:
             self._write(time.time(), values, self.last_step or 0, None)
+
+    @contextmanager
+    def fold(self, number: int, *, kind: str = "fold") -> Iterator[Trial]:
+        """Train one fold of a cross-validation, or one of several repeats: a trial within the trial.
+
+        What is logged inside is kept apart, under ``fold-0/…``, with steps of its own; when the fold ends, the trial
+        logs the mean over the folds so far with its standard error, the number of folds before as its step. The last
+        such mean is the trial's value, and pruners judge by it: read `should_stop` between two folds.
+
+        Args:
+            number: Which fold, from 0.
+            kind: What the folds are called.
+
+        Yields:
+            A handle for the fold. Its value is what its ``result`` is set to, or else what it logged, reduced.
+
+        Raises:
+            ObjectiveError: The fold gave no value.
+            MetricError: The number is no int from 0.
+            TrialStateError: The trial has ended.
+
+        Example:
+            >>> for number, (train, test) in enumerate(KFold(5).split(x)):  # doctest: +SKIP
+            ...     with trial.fold(number) as fold:
+            ...         fold.log({"val_acc": fit_and_score(train, test)})
+        """
+        self._check_running("fold")
+        name = f"{as_name(kind)}-{as_count('fold', number)}"
+        objective, watched = self.curve.objective, self.curve.watched
+        sink = PartSink(self._sink, name, self._recorded)
+        part = Trial(self._record, sink, objective=objective, watched=watched, emits=self._emits)
+        part.repeat = number
+        part._known_params, part._known_datasets = self._known_params, self._known_datasets
+        try:
+            with running(part):
+                yield part
+        finally:
+            self._record = replace(self._record, params=part.record.params)
+        if self._emits and objective is not None:
+            self._conclude(part, objective.metric)
+
+    def _conclude(self, part: Trial, metric: str) -> None:
+        """Take in what a part came to."""
+        part.flush()
+        curve = part.curve
+        point = curve.check(curve.reduced() if part.result is None else curve.told(part.result), part.result)
+        self.curve.trained += curve.epochs or 0
+        if not curve.count:
+            part.log({metric: point.value})
+        self._parts.add(point)
+        self.log(self._parts.means, step=self._parts.count - 1, stderr=self._parts.stderrs or None)
+
+    @property
+    def estimate(self) -> Point | None:
+        """The mean over the folds or repeats that ended, with its standard error; None where there are none."""
+        return self._parts.estimate
 
     def flush(self) -> None:
         """Journal what is on its way from an accelerator; waits for it."""

@@ -56,6 +56,7 @@ class Workspace:
         trackers: Iterable[str],
         *,
         queued: TrialRecord | None = None,
+        proposed: Params | None = None,
         known: int | None = None,
         budget: int | None = None,
         launch: str | None = None,
@@ -67,6 +68,7 @@ class Workspace:
             params: The trial's params.
             trackers: Names of the trackers that it is for.
             queued: The QUEUED trial that is to start; None for a new one.
+            proposed: See `Store.claim`.
             known: See `Store.claim`.
             budget: See `Store.claim`.
             launch: See `Store.claim`.
@@ -82,9 +84,11 @@ class Workspace:
                 return None  # or another worker starts it
         try:
             if queued is None:
-                trial = self.store.claim(study, trial_id, params, known=known, budget=budget, launch=launch)
+                trial = self.store.claim(
+                    study, trial_id, params, proposed=proposed, known=known, budget=budget, launch=launch
+                )
             else:
-                trial = self.store.start(queued, budget=budget, launch=launch)
+                trial = self.store.start(queued, proposed=proposed, budget=budget, launch=launch)
         except BaseException:
             alive.release(remove=True)
             raise
@@ -129,7 +133,14 @@ class Workspace:
         return resumed, journal
 
     def end(
-        self, trial: TrialRecord, journal: Journal, state: TrialState, point: Point | None, error: str | None
+        self,
+        trial: TrialRecord,
+        journal: Journal,
+        state: TrialState,
+        point: Point | None,
+        error: str | None,
+        *,
+        epochs: int | None = None,
     ) -> TrialRecord | None:
         """End a trial in the store and in its journal.
 
@@ -141,7 +152,7 @@ class Workspace:
         """
         alive, ended = self.home.alive(trial.id), None
         try:
-            ended = self.store.finish(trial.id, state, point, error)
+            ended = self.store.finish(trial.id, state, point, error, epochs=epochs)
             if ended is not None:
                 journal.append(TrialFinished.of(ended))
                 journal.sync()  # before the mark goes: else a power cut could leave an end that nobody misses

@@ -7,6 +7,7 @@ import random
 from collections.abc import Mapping
 
 from hyperhook import Params, Space, StudyRecord, hookimpl
+from hyperhook.errors import SpaceError
 from hyperhook.grid import Grid
 from hyperhook.untried import Untried
 
@@ -57,6 +58,19 @@ class GridSearch:
         self.largest = largest
         self._warned: set[str] = set()
         self._known: tuple[Space, Grid, list[Params]] | None = None
+
+    @hookimpl
+    def prepare(self, study: StudyRecord) -> None:
+        """Refuse a space that grows: its grid is never known.
+
+        Raises:
+            SpaceError: The study was opened without a space.
+        """
+        if study.grows:
+            raise SpaceError(
+                f"grid: study {study.name!r} has no space of its own, so that there is no grid to go through; give it "
+                "one: hh.Study(name, {'lr': hh.Float(…)}), or take another suggester"
+            )
 
     @hookimpl
     def suggest(self, study: StudyRecord, count: int) -> list[Params]:

@@ -84,7 +84,7 @@ def test_a_space_that_cannot_be(make: Callable[[], object], message: str) -> Non
 
 
 STUDIES: list[tuple[dict[str, object], type[HyperhookError], str]] = [
-    ({"plugins": ["gpp"]}, UnknownPluginError, "no plugin 'gpp' is installed; there are: asha, csv, evolution, gp, "),
+    ({"plugins": ["gpp"]}, UnknownPluginError, "no plugin 'gpp' is installed; there are: asha, "),
     ({"trackers": ["wandbb"]}, UnknownPluginError, "did you mean 'wandb'?"),
     ({"plugins": "gp"}, PluginError, "plugins: expected a list, got 'gp'; write plugins=['gp']"),
     ({"trackers": "wandb"}, PluginError, "trackers: expected a list, got 'wandb'; write trackers=['wandb']"),
@@ -186,7 +186,7 @@ WRONG: list[tuple[Callable[[hh.Trial], object], type[HyperhookError] | None, str
     (
         lambda trial: None,
         ObjectiveError,
-        "metric 'loss' was never logged; logged so far: nothing; log it, or name one of these in the objective",
+        "metric 'loss' was never logged; logged so far: nothing; log it",
     ),
     (
         lambda trial: "0.5",

@@ -247,8 +247,9 @@ def test_plugins_that_ship_are_found_and_keep_the_contract(monkeypatch: pytest.M
     names = installed()
     assert list(names) == sorted(names)
     assert {"csv", "gp", "mlflow", "random", "tensorboard", "wandb", "webhook"} <= set(names)
+    options = {"budget": {"trials": 9}, "target": {"value": 0.9}}  # what has no default
     for name, entry in names.items():
-        plugin = entry.load()()
+        plugin = entry.load()(**options.get(name, {}))
         assert hooks_of(plugin), name
         Manager([]).register(plugin)
 
@@ -263,7 +264,7 @@ def test_an_unknown_name_lists_what_is_there_and_the_nearest() -> None:
 
 
 def test_without_any_plugin_installed_an_unknown_name_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("hyperhook.manager.installed", dict)
+    monkeypatch.setattr("hyperhook.manager.installed", lambda group: {})
     with pytest.raises(UnknownPluginError, match=r"there are: none$"):
         load_plugin("random")
 

@@ -86,7 +86,7 @@ def test_the_order_of_parameters_is_no_difference(store: Store) -> None:
 
 def test_a_name_alone_goes_on_with_what_is_stored(store: Store) -> None:
     assert store.open_study("s") == STUDY
-    assert store.open_study("new") == StudyRecord("new", hh.Space({}), None, None)
+    assert store.open_study("new") == StudyRecord("new", hh.Space({}), None, None, grows=True)
 
 
 def test_another_objective_is_taken_over_until_there_is_a_value(store: Store) -> None:

@@ -8,9 +8,10 @@ from typing import Annotated
 
 import typer
 
-from hyperhook.cli.console import HomeOption, opened, say
+from hyperhook.cli.console import HomeOption, StudyArgument, opened, say
 from hyperhook.errors import StudyError
 from hyperhook.given import completed, given
+from hyperhook.growth import proposals
 from hyperhook.parameters import Choice, Int, Scalar
 from hyperhook.progress import format_params
 from hyperhook.records import TrialState
@@ -20,7 +21,7 @@ __all__ = ["enqueue"]
 
 
 def enqueue(
-    study: str,
+    study: StudyArgument,
     params: Annotated[list[str], typer.Argument(help="Params as NAME=VALUE; what is left out is drawn at random.")],
     repeat: Annotated[bool, typer.Option("--repeat", help="Also where a trial has these values already.")] = False,
     home: HomeOption = None,
@@ -28,8 +29,12 @@ def enqueue(
     """Queue a trial with these params: the study's workers run it before what the suggester chooses."""
     store = opened(home).store
     record = store.study(study)
-    wanted = given(record.space, dict(_param(record.space, each) for each in params))
-    whole = completed(record.space, wanted, {}, random.Random())
+    values = dict(_param(record.space, each) for each in params)
+    if record.grows:
+        wanted = whole = proposals(values)
+    else:
+        wanted = given(record.space, values)
+        whole = completed(record.space, wanted, {}, random.Random())
     trial = store.enqueue(study, secrets.token_hex(8), whole, None if repeat else wanted)
     outcome = "is queued" if trial.state is TrialState.QUEUED else f"has these values, and is {trial.state}"
     say(f"{trial.name} {outcome}: {format_params(trial)}")

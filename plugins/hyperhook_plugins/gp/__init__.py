@@ -5,6 +5,7 @@ Importing this package imports neither torch nor GPyTorch nor BoTorch: that happ
 
 from __future__ import annotations
 
+from hyperhook_plugins.gp.converged import Converged
 from hyperhook_plugins.gp.plugin import GP
 
-__all__ = ["GP"]
+__all__ = ["GP", "Converged"]

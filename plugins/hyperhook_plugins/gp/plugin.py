@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, ClassVar, Literal, TypeAlias, get_args
 
 from hyperhook import HyperhookError, Params, Prediction, StudyRecord, TrialRecord, hookimpl
+from hyperhook.growth import aligned
 
 if TYPE_CHECKING:
     from hyperhook_plugins.gp.diagnostics import Diagnostics
@@ -116,7 +117,7 @@ class GP:
         if study.name in self.warm_start:
             raise HyperhookError(f"GP: warm_start names {study.name!r}, the study itself; name an earlier one")
         try:
-            earlier = [read_study(one) if isinstance(one, str) else one for one in self.warm_start]
+            earlier = [read_study(one) if isinstance(one, str) else aligned(one) for one in self.warm_start]
         except HyperhookError as error:
             raise type(error)(f"GP: warm_start: {error}") from None
         self._earlier[study.name] = tuple(earlier)
@@ -156,7 +157,9 @@ class GP:
             )
         from hyperhook_plugins.gp.transfer import Sources
 
-        earlier = self._earlier.get(study.name) or tuple(one for one in self.warm_start if isinstance(one, StudyRecord))
+        earlier = self._earlier.get(study.name) or tuple(
+            aligned(one) for one in self.warm_start if isinstance(one, StudyRecord)
+        )
         if self._sources is None or not self._sources.are_those_of(earlier, study.space):
             self._sources = Sources.of(earlier, study.space, self.device)
         return self._sources.all
@@ -217,6 +220,7 @@ class GP:
             raise HyperhookError(f"GP.diagnose: expected a StudyRecord, got {study!r}; write study.record()")
         from hyperhook_plugins.gp.diagnostics import diagnostics_of
 
+        study = aligned(study)
         insight = self._insight(study)
         if insight is None:
             raise HyperhookError(
