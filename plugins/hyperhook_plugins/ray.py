@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from hyperhook import StudyRecord, Trial, hookimpl
 from hyperhook.asking import used
 from hyperhook.errors import PluginError, StudyError, TooManyFailuresError
-from hyperhook.working import TOLD_TO_END, Ending, Work
+from hyperhook.work import TOLD_TO_END, Ending, Work
 
 if TYPE_CHECKING:
     from hyperhook import Study

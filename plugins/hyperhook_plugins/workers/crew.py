@@ -16,7 +16,7 @@ from multiprocessing.connection import wait
 from typing import TYPE_CHECKING
 
 from hyperhook.errors import TooManyFailuresError
-from hyperhook.working import Ending
+from hyperhook.work import Ending
 from hyperhook_plugins.workers.lines import Lines
 
 if TYPE_CHECKING:

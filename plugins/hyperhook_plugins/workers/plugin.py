@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from hyperhook import Trial, hookimpl
 from hyperhook.errors import PluginError, StudyError
-from hyperhook.working import Work
+from hyperhook.work import Work
 from hyperhook_plugins.workers.crew import Crew
 from hyperhook_plugins.workers.gpus import VARIABLE, shares, visible
 

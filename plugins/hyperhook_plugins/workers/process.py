@@ -17,7 +17,7 @@ from collections.abc import Callable
 from importlib.machinery import ModuleSpec
 from multiprocessing.connection import Connection
 
-from hyperhook.working import TOLD_TO_END, Ending, Work
+from hyperhook.work import TOLD_TO_END, Ending, Work
 
 __all__ = ["main"]
 

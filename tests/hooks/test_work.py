@@ -13,7 +13,7 @@ import hyperhook as hh
 from hyperhook.errors import ObjectiveError, StoreError, StudyError, TooManyFailuresError
 from hyperhook.study import Study
 from hyperhook.trial import Trial
-from hyperhook.working import Ending, Work
+from hyperhook.work import Ending, Work
 from hyperhook_plugins.grid_search import GridSearch
 from hyperhook_plugins.random_search import RandomSearch
 
