@@ -40,6 +40,7 @@ bench: $(READY)  ## the numbers in docs/benchmarks.md; of benchmarks/bo, only wh
 	$(BIN)/python benchmarks/backlog.py
 	$(BIN)/python benchmarks/replay.py
 	$(BIN)/python benchmarks/start_up.py
+	$(BIN)/python benchmarks/executors.py --trials 20 --rounds 1
 	$(BIN)/python benchmarks/following.py
 	$(BIN)/python benchmarks/store_load.py --quick
 	OPENBLAS_NUM_THREADS=1 $(BIN)/python benchmarks/gp_vs_random.py

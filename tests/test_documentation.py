@@ -69,6 +69,15 @@ def test_the_page_on_pruning_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert names["study"].best.value < 0.2
 
 
+def test_the_page_on_executors_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {"__name__": "__main__"}  # as in a script: the function travels by value
+    (code,) = blocks("docs/executors.md")
+    exec(code, names)
+    assert [trial.state.ended_by_itself for trial in names["study"].trials] == [True] * 8
+    names["study"].close()
+
+
 def test_the_page_on_spaces_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     names: dict[str, Any] = {"__name__": "docs"}

@@ -13,7 +13,7 @@ from hyperhook.manager import Manager
 from hyperhook.parameters import Params, Scalar, plain
 from hyperhook.records import StudyRecord, TrialRecord, TrialState
 
-__all__ = ["Draft", "draft", "ended", "filled", "nothing_left", "suggested", "used"]
+__all__ = ["Draft", "draft", "ended", "filled", "nothing_left", "suggested", "total", "used"]
 
 
 class Draft(NamedTuple):
@@ -100,6 +100,15 @@ def filled(study: StudyRecord, wanted: Params, suggest: Callable[[StudyRecord], 
     rng = random.Random(None if study.seed is None else f"{study.seed}:{len(study.trials)}")
     whole = completed(study.space, wanted, {}, rng)
     return whole if whole.keys() == wanted.keys() else completed(study.space, wanted, suggest(study) or {}, rng)
+
+
+def total(study: StudyRecord, manager: Manager, budget: int) -> int:
+    """Return how many trials will have ended by themselves in the end: the budget, or fewer where fewer are left."""
+    left = manager.decide.left_to_try(study=study)
+    if left is None:
+        return budget
+    queued = sum(trial.state is TrialState.QUEUED for trial in study.trials)
+    return min(budget, used(study) + queued + left)
 
 
 def nothing_left(study: StudyRecord) -> str:

@@ -265,6 +265,22 @@ class Decisions:
         """
 
     @hookspec(firstresult=True)
+    def left_to_try(self, study: StudyRecord) -> int | None:
+        """Say how many trials can still be suggested, where that has an end. The first answer holds.
+
+        Args:
+            study: The study with all its trials.
+
+        Returns:
+            How many, 0 or more, beside those that run or are queued; None passes the question on.
+
+        Called: after `study_started`.
+        How often: once per ``Study.run``, where its progress is shown; nothing else goes by it.
+        Where: in the process and thread that called ``run``.
+        If it raises: the error reaches the caller of ``run``.
+        """
+
+    @hookspec(firstresult=True)
     def should_stop(self, study: StudyRecord, trial: TrialRecord, last: Point | None) -> bool | None:
         """Tell whether a running trial should end early. The first answer holds.
 

@@ -8,6 +8,7 @@ import inspect
 import logging
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, cast
 
@@ -37,15 +38,19 @@ def installed(group: str = PROJECT) -> dict[str, EntryPoint]:
     return {entry.name: entry for entry in sorted(entry_points(group=group), key=lambda entry: entry.name)}
 
 
-def load_plugin(plugin: str | object) -> object:
+def load_plugin(plugin: str | object, options: Mapping[str, object] | None = None) -> object:
     """Return the plugin of that name, made with its defaults; an instance is returned as it is.
+
+    Args:
+        plugin: Its name, or the plugin itself.
+        options: What to make a named one with.
 
     Raises:
         UnknownPluginError: No plugin of that name is installed.
         MissingLibraryError: The library that it needs is not installed.
         PluginError: It is a tracker, or a class rather than an instance.
     """
-    found = make(plugin, {}) if isinstance(plugin, str) else plugin
+    found = make(plugin, options or {}) if isinstance(plugin, str) else plugin
     if isinstance(found, type):
         raise PluginError(f"plugins: got the class {found.__name__}, expected an instance; write {found.__name__}()")
     if isinstance(found, Tracker):
@@ -234,6 +239,22 @@ class Manager:
         """Take a plugin out again."""
         self._pm.unregister(plugin)
         self.plugins.remove(plugin)
+
+    @contextmanager
+    def lent(self, plugin: object) -> Iterator[None]:
+        """Have a plugin for a while, behind those that are there; one that is there already stays.
+
+        Raises:
+            HookError: See `register`.
+        """
+        if plugin in self.plugins:
+            yield
+            return
+        self.register(plugin)
+        try:
+            yield
+        finally:
+            self.unregister(plugin)
 
     def implementations(self, hook: str) -> list[pluggy.HookImpl]:
         """Return who implements a hook, first asked first."""

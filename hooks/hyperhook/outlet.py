@@ -51,6 +51,16 @@ class Outlet:
         self.trackers = trackers
         self._inline = [Delivery(name, tracker) for name, tracker in trackers.items()] if inline else []
         self._forwarder = Forwarder(home, study, trackers, storage) if trackers and not inline else None
+        self._is_left = False
+
+    def leave(self) -> None:
+        """Leave the trackers to another process; nothing has been opened yet."""
+        self._forwarder, self._inline, self._is_left = None, [], True
+
+    def serve(self) -> None:
+        """See to it that the forwarder runs, for what other processes leave to this one."""
+        if self._forwarder is not None:
+            self._forwarder.ensure()
 
     def open(self, item: str) -> tuple[Projection, ...]:
         """Make sure that an item of the outbox is taken care of.
@@ -58,14 +68,13 @@ class Outlet:
         Returns:
             What has to be driven in this process: nothing where a forwarder does it.
         """
-        if self._forwarder is not None:
-            self._forwarder.ensure()
+        self.serve()
         projections = tuple(Projection(delivery, self._home, self._study, item) for delivery in self._inline)
         return tuple(projection for projection in projections if projection.acquire())
 
     def announce(self, event: StudyStarted | StudyFinished) -> None:
-        """Bring an event of the study itself to the trackers."""
-        if not self.trackers:
+        """Bring an event of the study itself to the trackers; the process that they are left to does that for all."""
+        if not self.trackers or self._is_left:
             return
         if isinstance(event, StudyStarted):
             remember(self._home, self._study, self.trackers)
@@ -89,6 +98,8 @@ class Outlet:
         Returns:
             Whether all trackers have everything of the trials that ended.
         """
+        if self._is_left:
+            return not pending(self._home, self._study, self.trackers)
         if self._forwarder is None:
             deadline = time.monotonic() + timeout_seconds
             for _ in range(STRIKES):  # what is refused that often is set aside

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -27,16 +27,21 @@ class Progress:
     Args:
         study: The study as it stands before the first trial.
         budget: How many trials will have ended by themselves when the study is done.
+        read: Returns the study as it stands, so that trials of other processes are shown, too; without it, only those
+            that this process ends.
     """
 
-    def __init__(self, study: StudyRecord, budget: int) -> None:
+    def __init__(self, study: StudyRecord, budget: int, read: Callable[[], StudyRecord] | None = None) -> None:
         self._study = replace(study, trials=())
         self._budget = budget
-        self._done = sum(trial.state.ended_by_itself for trial in study.trials)
-        self._left_at_start = budget - self._done
+        self._read = read
+        self._ended: dict[str, TrialRecord] = {}
+        self._done = 0
         self._best: tuple[TrialRecord, ...] = ()
         for trial in study.trials:
-            self._take(trial)
+            if trial.state.is_finished:
+                self._take(trial)
+        self._left_at_start = budget - self._done
         self._started = time.monotonic()
         self._console: Console | None = None
         self._bar: Bar | None = None
@@ -68,9 +73,28 @@ class Progress:
 
     @hookimpl
     def trial_finished(self, trial: TrialRecord) -> None:
-        """Show a trial that ended."""
-        if trial.state.ended_by_itself:
-            self._done += 1
+        """Show a trial that ended, behind those that other processes ended meanwhile."""
+        if self._read is not None:
+            self.follow(self._read())
+        self._show(trial)
+
+    def follow(self, study: StudyRecord) -> None:
+        """Show what has ended since, whichever process ended it.
+
+        Args:
+            study: The study as it stands.
+        """
+        new = [trial for trial in study.trials if trial.state.is_finished and not self._is_known(trial)]
+        for trial in sorted(new, key=lambda trial: trial.finished_time or 0.0):
+            self._show(trial)
+
+    def _is_known(self, trial: TrialRecord) -> bool:
+        known = self._ended.get(trial.id)
+        return known is not None and known.finished_time == trial.finished_time
+
+    def _show(self, trial: TrialRecord) -> None:
+        if self._is_known(trial):
+            return
         self._take(trial)
         if self._console is None:
             return
@@ -79,6 +103,9 @@ class Progress:
             self._bar.update(self._bar.task_ids[0], completed=self._done, description=self._summary())
 
     def _take(self, trial: TrialRecord) -> None:
+        before = self._ended.get(trial.id)  # it may have been resumed
+        self._done += trial.state.ended_by_itself - (before is not None and before.state.ended_by_itself)
+        self._ended[trial.id] = trial
         rivals = replace(self._study, trials=(*self._best, trial))
         if rivals.further:
             self._best = rivals.best_trials
@@ -113,7 +140,7 @@ class Progress:
         return f"best {best.value:.6g} (trial {best.number}{but})"
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**vars(self), "_console": None, "_bar": None}
+        return {**vars(self), "_console": None, "_bar": None, "_read": None}
 
 
 class Delivering:

@@ -54,6 +54,15 @@ class Launch:
         """Whether another process leads."""
         return self._shared_token is not None and _rank() > 0
 
+    @property
+    def is_shared(self) -> bool:
+        """Whether other processes of this launch share its trials."""
+        return self._shared_token is not None
+
+    def witness(self) -> Path:
+        """Return a file that only who shares this home can see."""
+        return self._folder / self._make_token()
+
     def mark(self) -> str:
         """Return what the next trial, or the end of this run, is found by."""
         token = self._shared_token or self._make_token()

@@ -7,28 +7,32 @@ import logging
 import math
 import numbers
 import os
+import platform
 import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Literal, SupportsFloat, overload
+from typing import TYPE_CHECKING, Any, Literal, SupportsFloat, overload
 
 from hyperhook import insight
-from hyperhook.asking import Draft, draft, ended, filled, nothing_left, suggested, used
+from hyperhook.address import VARIABLE
+from hyperhook.asking import Draft, draft, ended, filled, nothing_left, suggested, total, used
 from hyperhook.constraint import Constraint, Relation, as_constraints
 from hyperhook.errors import (
     EmptyStudyError,
     NotFiniteError,
     NothingLeftError,
     ObjectiveError,
+    StoreError,
     StudyError,
     TooManyFailuresError,
     TrialStateError,
     is_pruned,
 )
 from hyperhook.events import text
-from hyperhook.executor import ThisProcess
+from hyperhook.executor import ThisProcess, chosen
 from hyperhook.export import point_table, to_dataframe, trial_table
 from hyperhook.given import given
 from hyperhook.growth import nested, proposals
@@ -162,8 +166,45 @@ class Study:
         self._launch = Launch(name, self._workspace.home.launches)
         self._live = LiveTrials(self._record, self._workspace, self._manager, self._outlet)
         self._session = Session(self._record, self._workspace, self._manager, self._outlet)
+        self.shares_home = True
+        self._shown: Progress | None = None
         self._said: str | None = None
         self._pid = os.getpid()
+        self._made_with = {"plugins": list(plugins), "trackers": list(trackers), "delivery": delivery}
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Travel to a process that shares the home: the study is opened there again, by its name."""
+        if self._launch.is_shared:
+            raise StudyError(
+                f"study {self.name!r} cannot be sent to other processes: a launcher such as torchrun started this "
+                "script in several; start it once, and let the training function launch the ranks"
+            )
+        return {
+            **self._made_with,
+            "name": self.name,
+            "home": self._workspace.home.path,
+            "storage": self._workspace.store.address,
+            "lease_seconds": self._lease_seconds,
+            "flush_timeout_seconds": self.flush_timeout_seconds,
+            "max_consecutive_failures": self.max_consecutive_failures,
+            "witness": self._launch.witness(),
+        }
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The variables by which a process of our own finds the same store: with the password, where it has one."""
+        return {VARIABLE: self._workspace.store.address.secret} if self._workspace.store.is_shared else {}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        witness: Path = state.pop("witness")
+        shares_home = witness.exists()
+        if not shares_home and state["storage"].file is not None:
+            raise StoreError(
+                f"study {state['name']!r} cannot be opened on {platform.node()}: its home {str(state['home'])!r} is "
+                "not to be seen from there; put the home on a disk that all machines share, or the store in PostgreSQL"
+            )
+        self.__init__(**state)  # type: ignore[misc]
+        self.shares_home = shares_home
 
     def __repr__(self) -> str:
         return f"Study({self.name!r}, objective={self.objective}, home={str(self._workspace.home.path)!r})"
@@ -281,7 +322,15 @@ class Study:
         return to_dataframe((point_table if points else trial_table)(self._workspace.home, self.record()))
 
     def run(
-        self, train: Callable[[Trial], object], trials: int = 20, *, progress: bool = True, repeats: int = 1
+        self,
+        train: Callable[[Trial], object],
+        trials: int = 20,
+        *,
+        workers: int | None = None,
+        gpus_per_trial: float | None = None,
+        executor: str | object | None = None,
+        progress: bool = True,
+        repeats: int = 1,
     ) -> Study:
         """Run trials until the study has this many that ended by themselves, those of earlier runs included.
 
@@ -292,6 +341,11 @@ class Study:
             train: Takes a `Trial`; what it returns, if anything, is the trial's value: a number, or where more counts
                 than one a mapping, as in ``{"val_acc": 0.9, "latency_ms": 12}``, of which other names are passed over.
             trials: The study's budget: COMPLETE, PRUNED and FAILED trials together.
+            workers: How many trials run at a time, each in a process of its own; without it, and without an executor
+                among the plugins, they run here, one after the other.
+            gpus_per_trial: How many GPUs each of them has for itself, or shares with others, as with 0.5.
+            executor: What runs the trials: ``"workers"``, local processes; ``"ray"``, a Ray cluster; or an instance,
+                such as ``Ray(address="auto")``. It is asked before the plugins.
             progress: Show progress on standard error.
             repeats: Train so many times in each trial, with ``trial.repeat`` from 0 as what seeds may differ by. The
                 trial's value is the mean, with its standard error; see `Trial.fold` for how metrics are kept apart.
@@ -303,7 +357,9 @@ class Study:
         Raises:
             ObjectiveError: The first trial gave nothing to search with: the metric was never logged, or `train`
                 returned something that is no number.
-            TooManyFailuresError: `max_consecutive_failures` trials in a row failed.
+            TooManyFailuresError: `max_consecutive_failures` trials in a row failed, or as many workers died.
+            PluginError: There is no such executor, or it cannot be used.
+            StudyError: An argument cannot be, or the executor cannot do what is asked for.
         """
         if not callable(train):
             raise StudyError(f"run: expected a function that takes a trial, got {train!r}")
@@ -313,20 +369,23 @@ class Study:
             raise StudyError(f"run: repeats must be an int from 1, got {repeats!r}")
         if repeats > 1:
             train = Repeated(train, repeats, self.objectives)
+        runner = chosen(executor, workers, gpus_per_trial)
         if self._launch.follows:
             self._follow(train)
             return self
         self._begin()
         try:
-            with Progress(self.record(), trials) as shown:
+            with ExitStack() as lent:
                 if progress:
-                    self._manager.register(shown)
-                try:
-                    self._manager.decide.run_trials(study=self, objective=train, count=trials)
-                finally:
-                    if progress:
-                        self._manager.unregister(shown)
+                    record = self.record()
+                    shown = Progress(record, total(record, self._manager, trials), self.record)
+                    self._shown = lent.enter_context(shown)
+                for plugin in (self._shown, runner):
+                    if plugin is not None:
+                        lent.enter_context(self._manager.lent(plugin))
+                self._manager.decide.run_trials(study=self, objective=train, count=trials)
         finally:
+            self._shown = None
             self._launch.end_run()
             self._session.finish()
             self.flush()
@@ -387,6 +446,25 @@ class Study:
         if path.exists():
             trial.go_on(event for event, _ in read(path))
         return trial
+
+    def watch(self) -> StudyRecord:
+        """Look after what other processes do for the study: what executors call while they wait for them.
+
+        Ends the trials whose process died, sees to it that the trackers are served, and shows what ended since.
+
+        Returns:
+            The study as it stands.
+        """
+        self._session.reap()
+        self._outlet.serve()
+        record = self.record()
+        if self._shown is not None:
+            self._shown.follow(record)
+        return record
+
+    def leave_delivery(self) -> None:
+        """Leave the trackers to another process that works on the study in the same home, and `watch`es it."""
+        self._outlet.leave()
 
     def enqueue(self, params: Params, *, repeat: bool = False) -> TrialRecord | None:
         """Queue a trial with params that are known to work, or that are worth a try.
@@ -503,14 +581,19 @@ class Study:
         """
         return self._live.requeue(trial, reason)
 
-    def check_failures(self) -> None:
+    def check_failures(self, since: float = 0.0) -> None:
         """Refuse to go on where trial after trial failed, whichever workers ran them: what executors build on.
+
+        Args:
+            since: Trials that ended before this time, in seconds since 1970 (UTC), do not count: a run that was started
+                again may fail as often as the first.
 
         Raises:
             TooManyFailuresError: The last `max_consecutive_failures` trials that ended by themselves all FAILED.
         """
         latest = self._workspace.store.latest_ends(self.name, self.max_consecutive_failures)
-        failed = [trial for trial in latest if trial.state is TrialState.FAILED]
+        ended = [trial for trial in latest if (trial.finished_time or 0.0) >= since]
+        failed = [trial for trial in ended if trial.state is TrialState.FAILED]
         if len(failed) >= self.max_consecutive_failures:
             raise TooManyFailuresError(
                 f"{len(failed)} trials in a row failed, the last with: {failed[0].error}; "

@@ -91,6 +91,13 @@ class GridSearch:
                 chosen.append(params)
         return chosen
 
+    @hookimpl
+    def left_to_try(self, study: StudyRecord) -> int | None:
+        """Return how many combinations are left; None for a grid that is drawn from at random."""
+        _, listed = self._grid(study.space)
+        untried = Untried(study)
+        return sum(params in untried for params in listed) if listed else None
+
     def _grid(self, space: Space) -> tuple[Grid, list[Params]]:
         """Return the grid over a space, and all of it where it is not too large."""
         if self._known is None or self._known[0] != space:

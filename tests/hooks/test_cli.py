@@ -88,6 +88,8 @@ def test_plugins_lists_what_ships_with_its_kind_and_hooks(hyperhook: Callable[..
         "tpe": "plugin",
         "wandb": "tracker",
         "webhook": "tracker",
+        "ray": "plugin",
+        "workers": "plugin",
     }
     assert rows["random"]["hooks"] == "suggest"
     assert rows["gp"]["hooks"] == "prepare, suggest, predict, importance, which_is_best"

@@ -86,6 +86,26 @@ def test_a_cursor_that_another_process_has_is_left_to_it(box: Home, mirrors: Mod
     assert len(ours.open("a")) == 1
 
 
+@pytest.mark.parametrize("inline", [True, False])
+def test_what_is_left_to_another_process_arrives_by_that_one(
+    box: Home, mirrors: ModuleType, out: Path, inline: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    ours = Outlet(box, "s", load_trackers([mirrors.Mirror(out)]), inline=inline)
+    ours.leave()
+    ours.announce(STARTED)
+    assert ours.open("a") == ()
+    assert ours.flush(20.0)
+    box.post("s", "mirror", STUDY_ITEM)
+    assert not ours.flush(20.0)  # at once
+    ours.close()
+    assert heard(out) == []
+    assert list(box.logs.iterdir()) == []
+    assert caplog.text == ""
+    theirs = Outlet(box, "s", load_trackers([mirrors.Mirror(out)]), inline=True)
+    theirs.announce(STARTED)
+    assert heard(out) == ["study_started"]
+
+
 HOLDER = """
 import sys
 from hyperhook.home import Lock

@@ -283,3 +283,61 @@ def test_progress_belongs_to_one_run(study: Callable[..., Study], error: Excepti
     with pytest.raises(type(error)) if error else nullcontext():
         made.run(lambda trial: 0.5, trials=1, progress=True)
     assert [type(plugin) for plugin in made._manager.plugins] == [Executor]
+
+
+def test_what_other_processes_ended_is_shown_once_in_the_order_in_which_it_ended(
+    clock: Clock, capsys: pytest.CaptureFixture[str]
+) -> None:
+    there = [trial(0, 0.5)]
+    with Progress(record(*there), 4, lambda: record(*there)) as shown:
+        there += [trial(1, 0.4, finished_time=30.0), trial(2, 0.3, finished_time=20.0), trial(3, None, "RUNNING")]
+        shown.follow(record(*there))
+        shown.follow(record(*there))
+        there[3] = trial(3, 0.2, finished_time=40.0)
+        there.append(trial(4, None, "KILLED", finished_time=35.0))
+        shown.trial_finished(there[3])
+    assert [line.split()[:3] for line in lines(capsys)] == [
+        ["[2/4]", "s-2", "complete"],
+        ["[3/4]", "s-1", "complete"],
+        ["[3/4]", "s-4", "killed"],
+        ["[4/4]", "s-3", "complete"],
+    ]
+
+
+def test_a_trial_that_is_resumed_and_ends_again_is_shown_again_and_counts_once(
+    clock: Clock, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with Progress(record(trial(0, 0.5)), 3) as shown:
+        shown.trial_finished(trial(0, 0.4, finished_time=50.0))
+        shown.trial_finished(trial(1, None, "KILLED"))
+        shown.trial_finished(trial(1, 0.6, finished_time=51.0))
+    assert [line.split()[0] for line in lines(capsys)] == ["[1/3]", "[1/3]", "[2/3]"]
+
+
+def test_trials_that_another_study_object_ends_meanwhile_are_shown(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = {"space": {"x": hh.Float(-1, 1)}, "objective": hh.Minimize("loss"), "home": home}
+    with Study("s", **options) as made, Study("s", **options) as other:  # type: ignore[arg-type]
+
+        def train(mine: hh.Trial) -> float:
+            if len(made.trials) == 1:
+                other.tell(other.ask(), 0.25)
+            return 0.5
+
+        made.run(train, trials=3)
+    assert re.findall(r"^\[(\d/\d)\] (s-\d)", capsys.readouterr().err, re.MULTILINE) == [
+        ("1/3", "s-1"),
+        ("2/3", "s-0"),
+        ("3/3", "s-2"),
+    ]
+
+
+def test_a_grid_is_as_long_as_it_is(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    grid = {"a": hh.Int(1, 3), "b": hh.Choice(["u", "v"])}
+    with Study("s", grid, hh.Minimize("loss"), home=home, plugins=["grid"]) as made:
+        made.enqueue({"a": 2, "b": "v"})
+        made.run(lambda trial: 0.5, trials=2)
+        made.run(lambda trial: 0.5, trials=50)
+    counts = re.findall(r"^\[(\S+)\]", capsys.readouterr().err, re.MULTILINE)
+    assert counts == ["1/2", "2/2", "3/6", "4/6", "5/6", "6/6"]

@@ -9,11 +9,13 @@ from hyperhook.testing.recording import Call, RecordingPlugin
 from hyperhook.testing.tracker_contract import RecordedPoint, RecordedRun, TrackerContract
 
 if TYPE_CHECKING:
+    from hyperhook.testing.executor_contract import ExecutorContract
     from hyperhook.testing.pruner_contract import PrunerContract
     from hyperhook.testing.suggester_contract import SuggesterContract
 
 __all__ = [
     "Call",
+    "ExecutorContract",
     "FollowerContract",
     "PrunerContract",
     "RecordedPoint",
@@ -25,7 +27,11 @@ __all__ = [
 
 
 def __getattr__(name: str) -> object:
-    """Import what needs hypothesis when it is first asked for: the others do without."""
+    """Import what needs hypothesis, or a store, when it is first asked for: the others do without."""
+    if name == "ExecutorContract":
+        from hyperhook.testing.executor_contract import ExecutorContract
+
+        return ExecutorContract
     if name == "PrunerContract":
         from hyperhook.testing.pruner_contract import PrunerContract
 
