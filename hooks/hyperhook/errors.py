@@ -17,6 +17,7 @@
     │   ├── TooManyFailuresError       trial after trial failed, so the search was stopped
     │   ├── EmptyStudyError            nothing to answer with: no trial has a value yet
     │   └── NothingLeftError           nothing to ask for: the suggester has nothing left to try
+    ├── SweepError (ValueError)        a sweep file that cannot be read: its line, its key, what was expected
     ├── TrialStateError                a trial that has ended already
     ├── StoreError                     the store cannot be opened, read or written
     └── JournalError                   a journal of a newer schema, or one that is not a journal
@@ -42,6 +43,7 @@ __all__ = [
     "StoreError",
     "StudyError",
     "StudyMismatchError",
+    "SweepError",
     "TooManyFailuresError",
     "TrialStateError",
     "UnknownPluginError",
@@ -106,6 +108,10 @@ class EmptyStudyError(StudyError):
 
 class NothingLeftError(StudyError):
     """The suggester has nothing left to try."""
+
+
+class SweepError(HyperhookError, ValueError):
+    """A sweep file that cannot be read."""
 
 
 class TrialStateError(HyperhookError):

@@ -36,15 +36,19 @@ def installed() -> dict[str, EntryPoint]:
     return {entry.name: entry for entry in sorted(entry_points(group=PROJECT), key=lambda entry: entry.name)}
 
 
-def load_plugin(plugin: str | object) -> object:
-    """Return the plugin of that name, made with its defaults; an instance is returned as it is.
+def load_plugin(plugin: str | object, options: Mapping[str, object] | None = None) -> object:
+    """Return the plugin of that name; an instance is returned as it is.
+
+    Args:
+        plugin: Its name, or the plugin itself.
+        options: What to make a named one with.
 
     Raises:
         UnknownPluginError: No plugin of that name is installed.
         MissingLibraryError: The library that it needs is not installed.
         PluginError: It is a tracker, or a class rather than an instance.
     """
-    found = _make(plugin, {}) if isinstance(plugin, str) else plugin
+    found = _make(plugin, options or {}) if isinstance(plugin, str) else plugin
     if isinstance(found, type):
         raise PluginError(f"plugins: got the class {found.__name__}, expected an instance; write {found.__name__}()")
     if isinstance(found, Tracker):

@@ -180,6 +180,19 @@ class Store:
             self._known[name] = known
             return replace(study_of(row), trials=known.trials)
 
+    def keep_sweep(self, name: str, sweep: str) -> None:
+        """Keep what the agents of a study go by; see `launch.Order`."""
+        studies = self._tables.studies
+        with self._transaction() as connection:
+            connection.execute(studies.update().where(studies.c.name == name).values(sweep=sweep))
+
+    def sweep(self, name: str) -> str | None:
+        """Return what the agents of a study go by; None where it came from no sweep file, or is not there."""
+        studies = self._tables.studies
+        with self._transaction(write=False) as connection:
+            row = connection.execute(studies.select().where(studies.c.name == name)).one_or_none()
+            return None if row is None else row.sweep
+
     def study_names(self) -> list[str]:
         """Return the names of all studies, the oldest first."""
         studies = self._tables.studies

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["SCHEMA", "Tables", "define_tables", "migrate", "study_of", "study_values", "trial_of"]
 
-SCHEMA = 5
+SCHEMA = 6
 """The version of the tables; it grows with every column. An older store is brought up to it, a newer one is refused."""
 
 _CHANGE = "(SELECT coalesce(max(changed), 0) + 1 FROM trials)"
@@ -54,6 +54,7 @@ def define_tables() -> Tables:
         Column("created_time", Float, nullable=False),
         Column("constraints", Text),
         Column("further", Text),
+        Column("sweep", Text),
     )
     trials = Table(
         "trials",
