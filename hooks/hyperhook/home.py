@@ -29,7 +29,10 @@ from urllib.parse import unquote
 from hyperhook.errors import StoreError
 from hyperhook.names import file_name
 
-__all__ = ["Home", "Lock"]
+__all__ = ["STUDY_ITEM", "TRIAL_VARIABLE", "Home", "Lock"]
+
+TRIAL_VARIABLE = "HYPERHOOK_TRIAL"
+"""The variable that names, in a program's environment, the trial that it was started for."""
 
 STUDY_ITEM = "study"
 """The name, in an outbox, of the study's own journal; never a trial's id."""

@@ -19,7 +19,7 @@ from typing import ClassVar
 from hyperhook.home import Lock
 from hyperhook.records import TrialRecord
 
-__all__ = ["Launch", "Silence"]
+__all__ = ["Launch", "Silence", "rank"]
 
 _VARIABLE = "HYPERHOOK_LAUNCH"
 _POLL_SECONDS = 0.05
@@ -48,7 +48,7 @@ class Launch:
     @property
     def follows(self) -> bool:
         """Whether another process leads."""
-        return self._shared_token is not None and _rank() > 0
+        return self._shared_token is not None and rank() > 0
 
     def mark(self) -> str:
         """Return what the next trial, or the end of this run, is found by."""
@@ -109,7 +109,8 @@ class Silence:
         return False
 
 
-def _rank() -> int:
+def rank() -> int:
+    """Return which process of a launch this one is, from 0: the one that leads."""
     return int(os.environ.get("RANK") or os.environ.get("LOCAL_RANK") or 0)
 
 
@@ -118,4 +119,4 @@ def _shared_token() -> str | None:
     elastic = os.environ.get("TORCHELASTIC_RUN_ID")
     if elastic is not None:
         return f"{elastic}/{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}/{os.getppid()}"
-    return os.environ.get(_VARIABLE) if _rank() > 0 else None
+    return os.environ.get(_VARIABLE) if rank() > 0 else None

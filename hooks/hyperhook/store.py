@@ -181,7 +181,7 @@ class Store:
             return replace(study_of(row), trials=known.trials)
 
     def keep_sweep(self, name: str, sweep: str) -> None:
-        """Keep what the agents of a study go by; see `launch.Order`."""
+        """Keep what the agents of a study go by; see `sweep.order.Order`."""
         studies = self._tables.studies
         with self._transaction() as connection:
             connection.execute(studies.update().where(studies.c.name == name).values(sweep=sweep))

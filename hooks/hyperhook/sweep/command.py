@@ -48,9 +48,7 @@ def problem_of(word: str) -> str | None:
     return None
 
 
-def argv(
-    command: Sequence[str], arguments: Mapping[str, object], *, program: str | None, json_file: Path
-) -> list[str]:
+def argv(command: Sequence[str], arguments: Mapping[str, object], *, program: str | None, json_file: Path) -> list[str]:
     """Return what a program is started with.
 
     Args:

@@ -12,7 +12,18 @@ from typing import Any
 
 from hyperhook.scalars import is_number
 
-__all__ = ["DISTRIBUTIONS", "EARLY_TERMINATE", "IGNORED", "IMPLIED", "METRIC", "NAME", "PARAMETER", "TOP", "Key", "Kind"]
+__all__ = [
+    "DISTRIBUTIONS",
+    "EARLY_TERMINATE",
+    "IGNORED",
+    "IMPLIED",
+    "METRIC",
+    "NAME",
+    "PARAMETER",
+    "TOP",
+    "Key",
+    "Kind",
+]
 
 NAME = r"^[A-Za-z_][A-Za-z0-9_.-]*$"
 """What a parameter may be called."""
@@ -74,12 +85,8 @@ FACTOR = Kind(
     "a number above 1", {"type": "number", "exclusiveMinimum": 1}, lambda value: _is_finite(value) and value > 1
 )  # type: ignore[operator]
 WHOLE = Kind("a whole number", {"type": "integer"}, _is_whole)
-COUNT = Kind(
-    "a whole number from 1", {"type": "integer", "minimum": 1}, lambda value: _is_whole(value) and value >= 1
-)  # type: ignore[operator]
-TIMES = Kind(
-    "a whole number from 0", {"type": "integer", "minimum": 0}, lambda value: _is_whole(value) and value >= 0
-)  # type: ignore[operator]
+COUNT = Kind("a whole number from 1", {"type": "integer", "minimum": 1}, lambda value: _is_whole(value) and value >= 1)  # type: ignore[operator]
+TIMES = Kind("a whole number from 0", {"type": "integer", "minimum": 0}, lambda value: _is_whole(value) and value >= 0)  # type: ignore[operator]
 SWITCH = Kind("true or false", {"type": "boolean"}, lambda value: isinstance(value, bool))
 ANYTHING = Kind("a value", {}, lambda value: True)
 LIST = Kind(

@@ -155,7 +155,9 @@ class _Reader:
     def _ignored(self, top: Mapping[str, Entry]) -> tuple[str, ...]:
         ignored = [key for key in IGNORED if key in top]
         metric = top["metric"].value if "metric" in top else {}
-        ignored += [f"metric.{key}" for key in ("impute", "impute_while_running") if key in cast("dict[str, Any]", metric)]
+        ignored += [
+            f"metric.{key}" for key in ("impute", "impute_while_running") if key in cast("dict[str, Any]", metric)
+        ]
         if not any(addon.name == "wandb" for addon in self._trackers(top)):
             ignored += [key for key in ("project", "entity") if key in top]
         return tuple(ignored)
