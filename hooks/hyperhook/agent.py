@@ -6,12 +6,14 @@ import logging
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import cast
 
 from hyperhook.attempt import Attempt, Ending
-from hyperhook.errors import NotFiniteError, ObjectiveError, StoreError, StudyError, TooManyFailuresError
+from hyperhook.errors import NotFiniteError, ObjectiveError, StoreError, TooManyFailuresError
 from hyperhook.following import Following
 from hyperhook.handover import environment
 from hyperhook.interrupt import Interrupt
+from hyperhook.parameters import Params
 from hyperhook.program import Guard, Line, Program
 from hyperhook.progress import format_params, format_seconds
 from hyperhook.records import TrialRecord, TrialState
@@ -146,7 +148,8 @@ class Agent:
         arguments = self._sweep.arguments(trial.params)
         words = argv(self._sweep.command, arguments, program=self._sweep.program, json_file=folder / "arguments.json")
         variables = environment(self._workspace.home, trial.record)
-        variables |= following.environment(folder, arguments, self._study.name, trial.record)
+        nested = cast("Params", arguments)  # what a program is told is what the file has
+        variables |= following.environment(folder, nested, self._study.name, trial.record)
         program = Program(words, environment=variables, directory=self._directory, output=folder / OUTPUT)
         self._guard.watch(program.group)
         name = trial.record.name

@@ -160,8 +160,9 @@ class Attempt:
         if not self._is_attached:
             return False
         stopped = False
-        for event, self._cursor in read(self._journal, self._cursor):
+        for event, cursor in read(self._journal, self._cursor):
             stopped |= isinstance(event, StopRequested)
+            self._cursor = cursor
         return stopped
 
     def _has_lost_trial(self) -> bool:

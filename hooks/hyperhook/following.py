@@ -7,6 +7,7 @@ import logging
 from collections.abc import Callable, Iterator
 from importlib.metadata import entry_points
 from pathlib import Path
+from typing import TypeVar
 
 from hyperhook.errors import MissingLibraryError, UnknownPluginError
 from hyperhook.follower import Follower, Reading
@@ -18,6 +19,8 @@ from hyperhook.stdout import Stdout
 __all__ = ["GROUP", "Following"]
 
 log = logging.getLogger("hyperhook")
+
+_T = TypeVar("_T")
 
 GROUP = "hyperhook.followers"
 """The entry points of followers."""
@@ -68,7 +71,7 @@ class Following:
                 yield from readings
                 return
 
-    def _guarded(self, name: str, ask: Callable[[Follower], object]) -> object:
+    def _guarded(self, name: str, ask: Callable[[Follower], _T]) -> _T | None:
         """Ask a follower; one that fails is left out, and costs the training nothing."""
         try:
             return ask(self._followers[name])

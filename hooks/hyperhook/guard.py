@@ -1,8 +1,8 @@
 """Ends programs whose agent died: a script of its own, which imports nothing but what it must.
 
 It reads lines from standard input, the lifeline of the agent: ``+ID`` a program runs, ``-ID`` it ended, where ID is
-what `os.kill` takes: negative for a process group. Once the lifeline is cut, what still runs is asked to end by SIGTERM,
-and is ended by SIGKILL when the grace is over.
+what `os.kill` takes, negative for a process group. Once the lifeline is cut, what still runs is asked to end by
+SIGTERM, and is ended by SIGKILL when the grace is over.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, TypeGuard
 
 from hyperhook.follower import Follower, Reading
 from hyperhook.scalars import is_number
@@ -12,6 +12,7 @@ from hyperhook.scalars import is_number
 __all__ = ["Stdout"]
 
 _WHERE = ("step", "epoch", "time")
+_LARGEST = 2**63
 
 
 class Stdout(Follower):
@@ -35,14 +36,14 @@ class Stdout(Follower):
     def read_line(self, line: str) -> Iterator[Reading]:
         """Yield what a line reports, if it does."""
         found = self._object(line)
-        metrics = {str(n): float(v) for n, v in found.items() if n not in _WHERE and n and is_number(v)}
+        metrics = {name: float(v) for name, v in found.items() if name and name not in _WHERE and _is_number(v)}
         if not metrics:
             return
         step = _count(found.get("step"))
         step = self._next_step if step is None else step
         self._next_step = step + 1
         time = found.get("time")
-        yield Reading(metrics, step, _count(found.get("epoch")), float(time) if is_number(time) else None)
+        yield Reading(metrics, step, _count(found.get("epoch")), float(time) if _is_number(time) else None)
 
     def _object(self, line: str) -> dict[str, Any]:
         if not line.lstrip().startswith("{"):
@@ -55,5 +56,9 @@ class Stdout(Follower):
         return own if isinstance(own, dict) else {}
 
 
+def _is_number(value: Any) -> TypeGuard[float]:
+    return is_number(value) and (isinstance(value, float) or abs(value) < _LARGEST)
+
+
 def _count(value: object) -> int | None:
-    return int(value) if is_number(value) and value >= 0 and value == value // 1 else None  # type: ignore[operator,call-overload,no-any-return]
+    return int(value) if _is_number(value) and 0 <= value < _LARGEST and float(value).is_integer() else None

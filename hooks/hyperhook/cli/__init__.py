@@ -17,8 +17,8 @@ app = typer.Typer(no_args_is_help=True, help="One callback, every tracker, any s
 
 for command in (plugins, studies, show, status, sync, enqueue, export):
     app.command()(command)
-for command in (sweep, agent):
-    app.command()(command)
+app.command()(sweep)
+app.command()(agent)
 app.command(context_settings={"allow_interspersed_args": False})(run)
 
 

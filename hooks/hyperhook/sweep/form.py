@@ -41,7 +41,7 @@ class Kind:
 
     words: str
     schema: Mapping[str, Any]
-    fits: Callable[[object], bool]
+    fits: Callable[[Any], bool]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,11 +53,11 @@ class Key:
     required: bool = False
 
 
-def _is_finite(value: object) -> bool:
-    return is_number(value) and math.isfinite(value)  # type: ignore[arg-type]
+def _is_finite(value: Any) -> bool:
+    return is_number(value) and math.isfinite(value)
 
 
-def _is_whole(value: object) -> bool:
+def _is_whole(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
@@ -80,13 +80,13 @@ TEXT = Kind("a text", {"type": "string", "minLength": 1}, _is_text)
 NUMBER = Kind("a number", {"type": "number"}, _is_finite)
 POSITIVE = Kind(
     "a number above 0", {"type": "number", "exclusiveMinimum": 0}, lambda value: _is_finite(value) and value > 0
-)  # type: ignore[operator]
+)
 FACTOR = Kind(
     "a number above 1", {"type": "number", "exclusiveMinimum": 1}, lambda value: _is_finite(value) and value > 1
-)  # type: ignore[operator]
+)
 WHOLE = Kind("a whole number", {"type": "integer"}, _is_whole)
-COUNT = Kind("a whole number from 1", {"type": "integer", "minimum": 1}, lambda value: _is_whole(value) and value >= 1)  # type: ignore[operator]
-TIMES = Kind("a whole number from 0", {"type": "integer", "minimum": 0}, lambda value: _is_whole(value) and value >= 0)  # type: ignore[operator]
+COUNT = Kind("a whole number from 1", {"type": "integer", "minimum": 1}, lambda value: _is_whole(value) and value >= 1)
+TIMES = Kind("a whole number from 0", {"type": "integer", "minimum": 0}, lambda value: _is_whole(value) and value >= 0)
 SWITCH = Kind("true or false", {"type": "boolean"}, lambda value: isinstance(value, bool))
 ANYTHING = Kind("a value", {}, lambda value: True)
 LIST = Kind(

@@ -192,11 +192,11 @@ class _Reader:
             self._refuse(entry, place, f"expected {key.kind.words}, got {_brief(entry)}")
 
     def _parameter(self, entry: Entry, place: str, name: str) -> Parameter:
-        keys = dict(cast("dict[str, Entry]", entry.value))
+        keys = dict(cast("dict[Scalar, Entry]", entry.value))
         distribution = self._distribution(entry, place)
         keys.pop("distribution", None)
         form = DISTRIBUTIONS[distribution]
-        found = self._keys(Entry({**keys}, entry.line), place, form, f" of a {distribution} parameter")
+        found = self._keys(Entry(keys, entry.line), place, form, f" of a {distribution} parameter")
         values = {key: child.plain() for key, child in found.items() if key != "when"}
         try:
             if distribution == "constant":
@@ -224,12 +224,12 @@ class _Reader:
                 place,
                 f"expected value, values, min and max, parameters, or a distribution, got {_brief(entry)}{hint}",
             )
-        if named.value not in DISTRIBUTIONS:
+        if not isinstance(named.value, str) or named.value not in DISTRIBUTIONS:
             near = difflib.get_close_matches(str(named.value), DISTRIBUTIONS, n=1)
             hint = f"; did you mean {near[0]!r}?" if near else ""
             words = ", ".join(DISTRIBUTIONS)
             self._refuse(named, f"{place}.distribution", f"expected one of {words}, got {_brief(named)}{hint}")
-        return cast("str", named.value)
+        return named.value
 
     def _when(
         self, entry: Entry, place: str, name: str, options: Iterable[object]
