@@ -78,6 +78,25 @@ def test_the_page_on_spaces_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert names["study"].enqueue({"dropout": 0.2}).params["dropout"] == 0.2
 
 
+def test_the_page_on_sweeps_says_what_is_so() -> None:
+    from hyperhook.stdout import Stdout
+    from hyperhook.sweep import read_sweep
+    from hyperhook.sweep.command import MACROS
+    from hyperhook.sweep.form import DISTRIBUTIONS, TOP
+
+    page = (ROOT / "docs/sweeps.md").read_text()
+    first, *_ = re.findall(r"^```yaml\n(.*?)^```", page, flags=re.MULTILINE | re.DOTALL)
+    shown = read_sweep(first, "docs")
+    example = read_sweep((ROOT / "examples/sweep/sweep.yaml").read_text(), "example")
+    assert shown.difference(example) is None
+    (line,) = re.findall(r"^```\n(.*?)^```", page, flags=re.MULTILINE | re.DOTALL)
+    assert list(Stdout().read_line(line))
+    for code in blocks("docs/sweeps.md"):
+        exec(code, {"__name__": "docs"})
+    for word in (*DISTRIBUTIONS, *TOP, *(f"${{{macro}}}" for macro in MACROS)):
+        assert f"`{word}`" in page, word
+
+
 def test_the_page_on_suggesters_runs_from_top_to_bottom(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     names: dict[str, object] = {"__name__": "docs"}

@@ -20,11 +20,14 @@ _POLL_SECONDS = 0.1
 def words_of(script: str, arguments: Sequence[str]) -> list[str]:
     """Return what starts a script: a Python file by this interpreter, anything else by its name.
 
+    A ``--`` in front of the arguments is for whoever reads the command line, and not for the script.
+
     Example:
         >>> words_of("torchrun", ["train.py"])
         ['torchrun', 'train.py']
     """
-    return [*([sys.executable] if script.endswith(".py") else []), script, *arguments]
+    own = arguments[1:] if arguments[:1] == ["--"] else arguments
+    return [*([sys.executable] if script.endswith(".py") else []), script, *own]
 
 
 def run_here(words: Sequence[str], environment: Mapping[str, str], interrupt: Interrupt, guard: Guard) -> int:

@@ -68,9 +68,7 @@ def test_one_that_is_named_is_the_only_one(theirs: type) -> None:
     assert (theirs.closed, list(following.read())) == (1, [])  # type: ignore[attr-defined]
 
 
-def test_by_itself_the_first_that_has_something_to_say_stays(
-    theirs: type, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_by_itself_the_first_that_has_something_to_say_stays(theirs: type, caplog: pytest.LogCaptureFixture) -> None:
     following = Following("auto")
     assert environment(following)["WHO"] == "s/s-0"
     assert "follower broken failed" in caplog.text

@@ -192,10 +192,15 @@ WRONG = [
     ("a: !!python/object/apply:os.system [ls]", "line 1: this is no YAML: could not determine a constructor"),
     ("a: !!binary aGk=", "line 1: expected plain data, got binary"),
     ("? [1]\n: 2", "line 1: expected a name as a key"),
-    ("a: &a [1,1,1,1,1,1,1,1,1,1]\n" + "".join(
-        f"{chr(98 + n)}: &{chr(98 + n)} [{', '.join(['*' + chr(97 + n)] * 10)}]\n" for n in range(6)
-    ), "more than 100,000 values"),
-    ("program: t.py\nparameters: {a: {value: 1}}", "line 1: method: it is missing; expected one of bayes, random, grid"),
+    (
+        "a: &a [1,1,1,1,1,1,1,1,1,1]\n"
+        + "".join(f"{chr(98 + n)}: &{chr(98 + n)} [{', '.join(['*' + chr(97 + n)] * 10)}]\n" for n in range(6)),
+        "more than 100,000 values",
+    ),
+    (
+        "program: t.py\nparameters: {a: {value: 1}}",
+        "line 1: method: it is missing; expected one of bayes, random, grid",
+    ),
     ("program: t.py\nmethod: gird\nparameters: {a: {value: 1}}", "line 2: method: expected one of bayes, random, grid"),
     (f"{HEAD}progam: t.py", "line 3: progam: unknown key; expected one of program, .*; did you mean 'program'\\?"),
     (f"{HEAD}3: t.py", "line 3: 3: unknown key"),
@@ -211,7 +216,10 @@ WRONG = [
     (f"{HEAD}parameters:\n  a: {{distribution: unifrom, min: 1, max: 2}}", "did you mean 'uniform'"),
     (f"{HEAD}parameters:\n  a: {{distribution: int_uniform, min: 1.0, max: 2}}", "a.min: expected a whole number"),
     (f"{HEAD}parameters:\n  a: {{distribution: uniform, min: 1}}", "a.max: it is missing of a uniform parameter"),
-    (f"{HEAD}parameters:\n  a: {{distribution: log_uniform_values, min: 0, max: 1}}", "a.min: expected a number above 0"),
+    (
+        f"{HEAD}parameters:\n  a: {{distribution: log_uniform_values, min: 0, max: 1}}",
+        "a.min: expected a number above 0",
+    ),
     (f"{HEAD}parameters:\n  a: {{distribution: log_uniform, min: 0, max: 1000}}", "exp\\(1000\\) is too large"),
     (f"{HEAD}parameters:\n  a: {{distribution: normal, sigma: 0}}", "a.sigma: expected a number above 0"),
     (f"{HEAD}parameters:\n  a: {{values: []}}", "a.values: expected a list of values"),
@@ -229,7 +237,10 @@ WRONG = [
     (f'{HEAD}parameters:\n  a: {{value: "\\ud800"}}', "line 4: a text holds half a character"),
     (f"{HEAD}metric: loss\nparameters: {{a: {{value: 1}}}}", "line 3: metric: expected keys and values, got 'loss'"),
     (f"{HEAD}metric: {{goal: maximise, name: m}}\nparameters: {{a: {{value: 1}}}}", "metric.goal: expected one of min"),
-    (f"{HEAD}metric: {{goal: maximize}}\nparameters: {{a: {{value: 1}}}}", "metric.name: it is missing; expected a text"),
+    (
+        f"{HEAD}metric: {{goal: maximize}}\nparameters: {{a: {{value: 1}}}}",
+        "metric.name: it is missing; expected a text",
+    ),
     ("program: t\nmethod: bayes\nparameters: {a: {value: 1}}", "line 2: metric: it is missing"),
     (f"{HEAD}early_terminate: {{type: hyperband, min_iter: 1}}\nparameters: {{a: {{value: 1}}}}", "line 3: metric"),
     (
@@ -241,13 +252,19 @@ WRONG = [
         "there is no rung below max_iter=2",
     ),
     (f"{HEAD}command: train\nparameters: {{a: {{value: 1}}}}", "line 3: command: expected a list of words and macros"),
-    (f"{HEAD}command: ['${{arg}}']\nparameters: {{a: {{value: 1}}}}", "no macro \\$\\{arg\\}; .*did you mean \\$\\{args\\}"),
+    (
+        f"{HEAD}command: ['${{arg}}']\nparameters: {{a: {{value: 1}}}}",
+        "no macro \\$\\{arg\\}; .*did you mean \\$\\{args\\}",
+    ),
     (f"{HEAD}command: ['--x=${{args}}']\nparameters: {{a: {{value: 1}}}}", "a macro must stand alone"),
     ("method: grid\nparameters: {a: {value: 1}}", "line 1: program: it is missing"),
     (f"{HEAD}job: j\nparameters: {{a: {{value: 1}}}}", "line 3: job: only W&B itself can do this"),
     (f"{HEAD}trackers: tensorboard\nparameters: {{a: {{value: 1}}}}", "trackers: expected a list of names"),
     (f"{HEAD}plugins: [gp, gp]\nparameters: {{a: {{value: 1}}}}", "line 3: plugins: 'gp' stands twice"),
-    (f"{HEAD}plugins: [{{gp: {{}}, grid: {{}}}}]\nparameters: {{a: {{value: 1}}}}", "plugins: expected a list of names"),
+    (
+        f"{HEAD}plugins: [{{gp: {{}}, grid: {{}}}}]\nparameters: {{a: {{value: 1}}}}",
+        "plugins: expected a list of names",
+    ),
     (f"{HEAD}metrics_from: stdot\nparameters: {{a: {{value: 1}}}}", "metrics_from: expected one of auto, stdout"),
     (f"{HEAD}run_cap: 0\nparameters: {{a: {{value: 1}}}}", "run_cap: expected a whole number from 1, got 0"),
 ]

@@ -33,7 +33,9 @@ def reader_takes(document: object) -> bool:
 def test_the_file_in_the_package_is_the_schema() -> None:
     file = Path(hyperhook.sweep.__file__).with_name("schema.json")
     made = json.dumps(json_schema(), indent=2) + "\n"
-    assert file.read_text() == made, "make it again: python -m hyperhook.sweep.schema > hooks/hyperhook/sweep/schema.json"
+    assert file.read_text() == made, (
+        "make it again: python -m hyperhook.sweep.schema > hooks/hyperhook/sweep/schema.json"
+    )
 
 
 def test_it_is_a_schema() -> None:
