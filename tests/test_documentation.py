@@ -15,6 +15,10 @@ import pytest
 
 import hyperhook as hh
 from hyperhook.manager import Manager
+from hyperhook.stdout import Stdout
+from hyperhook.sweep import read_sweep
+from hyperhook.sweep.command import MACROS
+from hyperhook.sweep.form import DISTRIBUTIONS, TOP
 from hyperhook.tracker import Tracker
 
 ROOT = Path(__file__).parents[1]
@@ -79,17 +83,12 @@ def test_the_page_on_spaces_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 
 def test_the_page_on_sweeps_says_what_is_so() -> None:
-    from hyperhook.stdout import Stdout
-    from hyperhook.sweep import read_sweep
-    from hyperhook.sweep.command import MACROS
-    from hyperhook.sweep.form import DISTRIBUTIONS, TOP
-
     page = (ROOT / "docs/sweeps.md").read_text()
     first, *_ = re.findall(r"^```yaml\n(.*?)^```", page, flags=re.MULTILINE | re.DOTALL)
     shown = read_sweep(first, "docs")
     example = read_sweep((ROOT / "examples/sweep/sweep.yaml").read_text(), "example")
     assert shown.difference(example) is None
-    (line,) = re.findall(r"^```\n(.*?)^```", page, flags=re.MULTILINE | re.DOTALL)
+    (line,) = re.findall(r'^{"hyperhook".*$', page, flags=re.MULTILINE)
     assert list(Stdout().read_line(line))
     for code in blocks("docs/sweeps.md"):
         exec(code, {"__name__": "docs"})

@@ -80,7 +80,7 @@ def test_by_itself_the_first_that_has_something_to_say_stays(theirs: type, caplo
 
 
 def test_one_that_cannot_be_is_an_error(theirs: type) -> None:
-    with pytest.raises(UnknownPluginError, match="there is no follower 'their'; .*; did you mean 'theirs'"):
+    with pytest.raises(UnknownPluginError, match=r"there is no follower 'their'; .*; did you mean 'theirs'"):
         Following("their")
     with pytest.raises(MissingLibraryError, match="follower 'lacking' needs no_such_library, not installed here: pip"):
         Following("lacking")

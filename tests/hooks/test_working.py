@@ -509,7 +509,7 @@ def test_a_script_of_a_trial_that_ended_is_told(
     with pytest.raises(hh.HyperhookError, match="names trial 's-0', which ended as COMPLETE; unset it"):
         hh.current_trial()
     monkeypatch.setenv("HYPERHOOK_TRIAL", "nope")
-    with pytest.raises(hh.HyperhookError, match="names the trial 'nope', which home .* lacks; unset it, or set"):
+    with pytest.raises(hh.HyperhookError, match=r"names the trial 'nope', which home .* lacks; unset it, or set"):
         hh.current_trial()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import shlex
 import signal
 import sys
@@ -32,6 +33,11 @@ from hyperhook.workspace import Workspace
 
 __all__ = ["agent", "run", "sweep"]
 
+_STORAGE = "HYPERHOOK_STORAGE"
+
+StorageOption = Annotated[
+    str | None, typer.Option("--storage", help=f"URL of the database that agents share; by default {_STORAGE}.")
+]
 GraceOption = Annotated[
     float, typer.Option("--grace-seconds", min=0.0, help="How long a program may take for each step of its end.")
 ]
@@ -40,12 +46,14 @@ GraceOption = Annotated[
 def sweep(
     file: Annotated[Path, typer.Argument(help="The sweep file, as Weights & Biases has them; see docs/sweeps.md.")],
     name: Annotated[str | None, typer.Option("--name", help="The study's name; by default the file's.")] = None,
+    storage: StorageOption = None,
     home: HomeOption = None,
 ) -> None:
     """Make the study of a sweep file, or go on with it; the program runs in the current directory."""
     order = Order(str(file), _text(file), os.getcwd())
     found = order.sweep()
     study = name or found.name or file.stem
+    _share(storage or found.storage)
     workspace = Workspace(Home(home))
     order.check(workspace.store, study)
     Following(found.metrics_from).close()
@@ -76,9 +84,11 @@ def agent(
         int, typer.Option("--max-failures", min=1, help="Give up behind so many failures in a row.")
     ] = 5,
     grace_seconds: GraceOption = 60.0,
+    storage: StorageOption = None,
     home: HomeOption = None,
 ) -> None:
     """Take trials of a sweep's study, and run its program for each, until the study is done."""
+    _share(storage)
     workspace = opened(home)
     order = Order.of(workspace.store, study)
     found = order.sweep()
@@ -119,9 +129,11 @@ def run(
     study: Annotated[str, typer.Option("--study", help="The study that it becomes a trial of.")] = "runs",
     tracker: Annotated[list[str] | None, typer.Option("--tracker", help="Mirror it there; may be repeated.")] = None,
     grace_seconds: GraceOption = 60.0,
+    storage: StorageOption = None,
     home: HomeOption = None,
 ) -> None:
     """Run a script as one trial, tracked: a Lightning script without a changed line, others by hh.current_trial()."""
+    _share(storage)
     with Study(study, trackers=tracker or [], home=home) as made:
         if made.space:
             raise StudyError(
@@ -167,6 +179,19 @@ def _study(name: str, sweep: Sweep, home: Path, **options: Any) -> Study:
         home=home,
         **options,
     )
+
+
+def _share(storage: str | None) -> None:
+    """Let this process, and every program that it starts, find the database."""
+    if storage is not None:
+        os.environ[_STORAGE] = storage
+
+
+def _where(storage: str | None, home: Path | None, workspace: Workspace) -> list[str]:
+    """Return the options by which another process finds a study; a password is not among them."""
+    place = [] if home is None and "HYPERHOOK_HOME" in os.environ else ["--home", str(workspace.home.path)]
+    shown = None if storage is None else re.sub(r"(://[^/@:]*):[^/@]*@", r"\1@", storage)
+    return place if shown is None else ["--storage", shown, *place]
 
 
 def _text(file: Path) -> str:

@@ -62,6 +62,13 @@ class _Reader:
         if objective is None and (method == "bayes" or "early_terminate" in top):
             needs = top["early_terminate" if method != "bayes" else "method"]
             self._refuse(needs, "metric", "it is missing; expected the metric to search for: {name: …, goal: …}")
+        if re.search(r"://[^/@]*:[^/@]*@", _plain(top, "storage") or ""):
+            self._refuse(
+                top["storage"],
+                "storage",
+                "it holds a password, and the file is kept in the store; leave the password to ~/.pgpass, or the whole "
+                "URL to the variable HYPERHOOK_STORAGE",
+            )
         plugins = [Addon(_METHODS[method], {})]
         if "early_terminate" in top:
             plugins.append(Addon("asha", self._early_terminate(top["early_terminate"])))

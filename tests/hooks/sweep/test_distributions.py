@@ -89,7 +89,7 @@ def test_q_uniform_has_the_values_that_rounding_gives_and_no_others(a: float, b:
     rng = random.Random(seed)
     for _ in range(20):
         rounded = round(round(rng.uniform(low, high) / q) * q, 9)
-        assert parameter.contains(int(round(rounded)) if isinstance(parameter, hh.Int) else rounded)
+        assert parameter.contains(round(rounded) if isinstance(parameter, hh.Int) else rounded)
     for end in (parameter.low, parameter.high):
         assert low - q / 2 < end < high + q / 2 or math.isclose(end, low) or math.isclose(end, high)
 

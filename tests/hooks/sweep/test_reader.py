@@ -13,6 +13,7 @@ from hyperhook.errors import SweepError
 from hyperhook.sweep import Addon, Sweep, read_sweep
 
 HEAD = "program: train.py\nmethod: random\n"
+SEARCHES = "metric: {name: m}\nparameters: {a: {value: 1}}\n"
 
 
 def read(text: str) -> Sweep:
@@ -244,11 +245,11 @@ WRONG = [
     ("program: t\nmethod: bayes\nparameters: {a: {value: 1}}", "line 2: metric: it is missing"),
     (f"{HEAD}early_terminate: {{type: hyperband, min_iter: 1}}\nparameters: {{a: {{value: 1}}}}", "line 3: metric"),
     (
-        f"{HEAD}metric: {{name: m}}\nearly_terminate: {{type: hyperband, max_iter: 9}}\nparameters: {{a: {{value: 1}}}}",
-        "line 4: early_terminate: expected min_iter, or max_iter and s",
+        f"{HEAD}{SEARCHES}early_terminate: {{type: hyperband, max_iter: 9}}",
+        "line 5: early_terminate: expected min_iter, or max_iter and s",
     ),
     (
-        f"{HEAD}metric: {{name: m}}\nearly_terminate: {{type: hyperband, max_iter: 2, s: 1}}\nparameters: {{a: {{value: 1}}}}",
+        f"{HEAD}{SEARCHES}early_terminate: {{type: hyperband, max_iter: 2, s: 1}}",
         "there is no rung below max_iter=2",
     ),
     (f"{HEAD}command: train\nparameters: {{a: {{value: 1}}}}", "line 3: command: expected a list of words and macros"),
@@ -266,6 +267,10 @@ WRONG = [
         "plugins: expected a list of names",
     ),
     (f"{HEAD}metrics_from: stdot\nparameters: {{a: {{value: 1}}}}", "metrics_from: expected one of auto, stdout"),
+    (
+        f"{HEAD}storage: postgresql://me:secret@db/h\nparameters: {{a: {{value: 1}}}}",
+        "line 3: storage: it holds a pass",
+    ),
     (f"{HEAD}run_cap: 0\nparameters: {{a: {{value: 1}}}}", "run_cap: expected a whole number from 1, got 0"),
 ]
 
@@ -276,3 +281,4 @@ def test_what_is_wrong_is_one_error_with_its_line(text: str, message: str) -> No
         read(text)
     assert str(raised.value).startswith("sweep.yaml")
     assert "\n" not in str(raised.value)
+    assert "secret" not in str(raised.value)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -32,7 +34,7 @@ def test_without_an_end_they_go_on(first: int, eta: float) -> None:
     assert isinstance(rungs, list)
     assert rungs[0] == first
     assert FARTHEST / eta - 2 <= rungs[-1] <= FARTHEST
-    assert all(a < b for a, b in zip(rungs, rungs[1:], strict=False))
+    assert all(a < b for a, b in pairwise(rungs))
 
 
 @given(
