@@ -11,7 +11,7 @@ from typing import cast
 from hyperhook.attempt import Attempt, Ending
 from hyperhook.errors import NotFiniteError, ObjectiveError, StoreError, TooManyFailuresError
 from hyperhook.following import Following
-from hyperhook.handover import environment
+from hyperhook.handover import environment, mark
 from hyperhook.interrupt import Interrupt
 from hyperhook.parameters import Params
 from hyperhook.program import Guard, Line, Program
@@ -147,6 +147,7 @@ class Agent:
         folder = self._workspace.home.trial(trial.id)
         arguments = self._sweep.arguments(trial.params)
         words = argv(self._sweep.command, arguments, program=self._sweep.program, json_file=folder / "arguments.json")
+        mark(self._workspace.home, trial.id).unlink(missing_ok=True)  # of an earlier attempt
         variables = environment(self._workspace.home, trial.record)
         nested = cast("Params", arguments)  # what a program is told is what the file has
         variables |= following.environment(folder, nested, self._study.name, trial.record)

@@ -81,7 +81,7 @@ class Attempt:
         self._show = show
         self._mark = mark(workspace.home, trial.id)
         self._journal = workspace.journal_path(trial.id)
-        self._cursor = 0
+        self._cursor = self._journal.stat().st_size  # a stop of an earlier attempt counts no more
         self._is_attached = False
         self._is_lost = False
         self._checked = time.monotonic()

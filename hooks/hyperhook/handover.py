@@ -12,6 +12,7 @@ from pathlib import Path
 
 from hyperhook.channel import Channel
 from hyperhook.errors import TrialStateError
+from hyperhook.events import TrialResumed
 from hyperhook.home import TRIAL_VARIABLE, Home
 from hyperhook.journal import Journal, read
 from hyperhook.manager import Manager, load_plugin
@@ -75,6 +76,8 @@ def attached_trial(trial_id: str) -> Trial:
     journal = Journal(workspace.journal_path(trial_id))
     report = None if study.further else partial(workspace.store.report, trial_id)
     trial = Trial(record, Channel(journal, manager, report), objective=study.objective, watched=study.watched)
-    trial.catch_up(event for event, _ in read(journal.path))
+    events = [event for event, _ in read(journal.path)]
+    goes_on = any(isinstance(event, TrialResumed) for event in events)
+    (trial.go_on if goes_on else trial.catch_up)(iter(events))
     atexit.register(trial.flush)
     return trial

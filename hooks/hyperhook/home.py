@@ -6,6 +6,8 @@
       hyperhook.db                       the store
       trials/<trial id>/journal.jsonl    what happened in a trial
       trials/<trial id>/cursors/         how far each tracker is
+      trials/<trial id>/output.log       what the program of an agent wrote
+      trials/<trial id>/attached         the program of an agent logs into the trial by itself
       studies/<study>/trackers/          where each tracker of a study writes to
       studies/<study>/journal.jsonl      when processes began and ended their work on a study
       running/<trial id>                 locked by the process that runs the trial; the lock dies with it

@@ -16,7 +16,7 @@ from hyperhook.artifacts import ArtifactLog
 from hyperhook.curve import Curve
 from hyperhook.description import DescriptionLog
 from hyperhook.errors import MetricError, TrialStateError
-from hyperhook.events import DatasetLogged, Event, MetricsLogged, ParamsLogged, StopRequested, finite
+from hyperhook.events import DatasetLogged, Event, MetricsLogged, ParamsLogged, StopRequested, TrialResumed, finite
 from hyperhook.objective import Objective
 from hyperhook.parameters import Scalar
 from hyperhook.records import TrialRecord
@@ -345,8 +345,8 @@ class Trial(ArtifactLog, DescriptionLog):
                 self._known_params.update(event.params)
             elif isinstance(event, DatasetLogged):
                 self._known_datasets[event.name, event.context] = event.dataset()
-            elif isinstance(event, StopRequested):
-                self._stop_requested = True
+            elif isinstance(event, StopRequested | TrialResumed):
+                self._stop_requested = isinstance(event, StopRequested)
 
     def __getstate__(self) -> dict[str, Any]:
         self.flush()

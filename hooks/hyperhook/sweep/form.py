@@ -217,8 +217,9 @@ TOP = {
     "plugins": Key(ADDONS, "Beyond W&B: further plugins; one that is named again takes the place of the method's."),
     "storage": Key(TEXT, "Beyond W&B: the URL of the database that all agents share."),
     "metrics_from": Key(
-        _one_of("auto", "stdout", "wandb", "tensorboard", "mlflow"),
-        "Beyond W&B: where the program's metrics are read; auto, the default, takes the first that gives any.",
+        TEXT,
+        "Beyond W&B: where the program's metrics are read: stdout, wandb, tensorboard, mlflow, or another follower; "
+        "auto, the default, takes the first that gives any.",
     ),
     "max_retries": Key(TIMES, "Beyond W&B: how often a trial whose agent died is tried again."),
     "apiVersion": Key(ANYTHING, "Accepted and ignored."),
