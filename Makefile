@@ -16,8 +16,8 @@ $(READY): pyproject.toml constraints.txt
 demo: $(READY)  ## tune a small Lightning model, three trackers on (half a minute)
 	$(BIN)/python examples/lightning_digits.py
 
-test: $(READY)  ## every test but the long ones
-	$(BIN)/python -m pytest -q -m "not slow"
+test: $(READY)  ## every test but the long ones, on up to four cores
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m "not slow" -n logical --maxprocesses 4 --dist worksteal
 
 test-slow: $(READY)  ## the long fault and quality runs
 	$(BIN)/python -m pytest -q -m slow

@@ -143,7 +143,8 @@ class Agent:
 
     def _attempt(self, trial: Trial, interrupt: Interrupt) -> Ending:
         """Start the program, and watch it to its end."""
-        following = Following(self._sweep.metrics_from)
+        objective = self._study.objective
+        following = Following(self._sweep.metrics_from, objective.metric if objective else None)
         folder = self._workspace.home.trial(trial.id)
         arguments = self._sweep.arguments(trial.params)
         words = argv(self._sweep.command, arguments, program=self._sweep.program, json_file=folder / "arguments.json")
@@ -153,6 +154,7 @@ class Agent:
         variables |= following.environment(folder, nested, self._study.name, trial.record)
         program = Program(words, environment=variables, directory=self._directory, output=folder / OUTPUT)
         self._guard.watch(program.group)
+        following.started(program.pid)
         name = trial.record.name
         show = self._show
         attempt = Attempt(

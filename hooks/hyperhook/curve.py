@@ -190,8 +190,7 @@ class Curve:
         return {name: number for name, number in found.items() if math.isfinite(number)}
 
     def _never_logged(self, metric: str, where: str, told: object = None) -> ObjectiveError:
-        logged = ", ".join(sorted(self.names)) or "nothing"
+        logged = ", ".join(sorted(self.names))
+        mend = f"log it, or name one of these {where}" if logged else "log it"
         also = f"; returned: {', '.join(map(str, told)) or 'nothing'}" if isinstance(told, Mapping) else ""
-        return ObjectiveError(
-            f"metric {metric!r} was never logged; logged so far: {logged}{also}; log it, or name one of these {where}"
-        )
+        return ObjectiveError(f"metric {metric!r} was never logged; logged so far: {logged or 'nothing'}{also}; {mend}")

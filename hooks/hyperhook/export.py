@@ -124,11 +124,18 @@ def point_table(home: Home, study: StudyRecord) -> Table:
 
 
 def format_of(output: Path | None) -> Format:
-    """Return the format that a file's name asks for; CSV where it asks for none."""
-    suffix = output.suffix.removeprefix(".") if output else ""
+    """Return the format that a file's name asks for; CSV where it has no suffix, or ``.txt``.
+
+    Raises:
+        StudyError: The suffix asks for another one.
+    """
+    suffix = output.suffix.removeprefix(".").lower() if output else ""
     for known in get_args(Format):
         if suffix == known:
             return known  # type: ignore[no-any-return]
+    if suffix not in ("", "txt"):
+        known = ", ".join(get_args(Format))
+        raise StudyError(f"export: {str(output)!r} asks for the format {suffix!r}; there are: {known}; or say --format")
     return "csv"
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 from hyperhook.parameters import Params
 from hyperhook.records import TrialRecord
@@ -30,18 +31,38 @@ class Reading:
 
 
 class Follower:
-    """Reads what a program writes that knows nothing of hyperhook; one for each trial."""
+    """Reads what one program writes that knows nothing of hyperhook, while it runs.
+
+    A follower serves one start of a program: first `environment`, in the program's working directory, then the program
+    starts and `started` is called, then `read` and `read_line` as often as wanted, at last, when the program has ended,
+    once more, and `close`. What lay there before `environment` is of an earlier start, and is not read. The library
+    that wrote the files is imported when there is something to read, and `requires` names it, so that its absence is
+    told at once.
+
+    A published follower is a class in the entry-point group ``hyperhook.followers``; its constructor takes its options.
+    `hyperhook.testing.FollowerContract` says whether it is right.
+    """
+
+    requires: ClassVar[tuple[str, ...]] = ()
+    """Top-level modules that must be importable."""
 
     def environment(self, folder: Path, params: Params, study: str, trial: TrialRecord) -> dict[str, str]:
         """Return variables for the program, so that it writes where this follower reads.
 
         Args:
-            folder: The trial's folder; files go below it.
+            folder: The trial's folder, absolute; files go below it.
             params: The params, nested ones as mappings.
             study: Name of the study.
             trial: The trial.
         """
         return {}
+
+    def started(self, process: int) -> None:
+        """Hear that the program runs.
+
+        Args:
+            process: The id of its process, which leads a process group of its own.
+        """
 
     def read(self) -> Iterator[Reading]:
         """Yield everything that is new since the last call; never blocks, and leaves a torn tail for the next call."""
@@ -52,4 +73,4 @@ class Follower:
         return iter(())
 
     def close(self) -> None:
-        """Let go of what is open."""
+        """Let go of what is open; may be called twice."""

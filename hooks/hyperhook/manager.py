@@ -25,15 +25,16 @@ __all__ = [
     "load_plugin",
     "load_tracker",
     "load_trackers",
+    "make",
     "missing_libraries",
 ]
 
 log = logging.getLogger("hyperhook")
 
 
-def installed() -> dict[str, EntryPoint]:
-    """Return the plugins and trackers that are installed, by name; nothing of them is imported."""
-    return {entry.name: entry for entry in sorted(entry_points(group=PROJECT), key=lambda entry: entry.name)}
+def installed(group: str = PROJECT) -> dict[str, EntryPoint]:
+    """Return what is installed of a group, the plugins and trackers, by name; nothing of it is imported."""
+    return {entry.name: entry for entry in sorted(entry_points(group=group), key=lambda entry: entry.name)}
 
 
 def load_plugin(plugin: str | object, options: Mapping[str, object] | None = None) -> object:
@@ -48,7 +49,7 @@ def load_plugin(plugin: str | object, options: Mapping[str, object] | None = Non
         MissingLibraryError: The library that it needs is not installed.
         PluginError: It is a tracker, or a class rather than an instance.
     """
-    found = _make(plugin, options or {}) if isinstance(plugin, str) else plugin
+    found = make(plugin, options or {}) if isinstance(plugin, str) else plugin
     if isinstance(found, type):
         raise PluginError(f"plugins: got the class {found.__name__}, expected an instance; write {found.__name__}()")
     if isinstance(found, Tracker):
@@ -69,7 +70,7 @@ def load_tracker(tracker: str | object, options: Mapping[str, object] | None = N
         MissingLibraryError: The library that it needs is not installed.
         PluginError: It is not a tracker.
     """
-    found = _make(tracker, options or {}) if isinstance(tracker, str) else tracker
+    found = make(tracker, options or {}) if isinstance(tracker, str) else tracker
     if isinstance(found, type):
         raise PluginError(f"trackers: got the class {found.__name__}, expected an instance; write {found.__name__}()")
     if not isinstance(found, Tracker):
@@ -107,20 +108,36 @@ def _listed(what: str, names: Sequence[str | object]) -> Sequence[str | object]:
     return names
 
 
-def _make(name: str, options: Mapping[str, object]) -> object:
-    entries = installed()
+def make(name: str, options: Mapping[str, object], group: str = PROJECT, kind: str = "plugin") -> object:
+    """Return what is published under a name, made with options.
+
+    Args:
+        name: Its name.
+        options: What its constructor takes.
+        group: The group of entry points.
+        kind: What such a thing is called.
+
+    Raises:
+        UnknownPluginError: Nothing of that name is installed.
+        MissingLibraryError: The library that it needs is not installed.
+        PluginError: It cannot be made.
+    """
+    entries = installed(group)
     if name not in entries:
         near = difflib.get_close_matches(name, entries, n=1)
         hint = f"; did you mean {near[0]!r}?" if near else ""
-        raise UnknownPluginError(f"no plugin {name!r} is installed; there are: {', '.join(entries) or 'none'}{hint}")
+        raise UnknownPluginError(f"no {kind} {name!r} is installed; there are: {', '.join(entries) or 'none'}{hint}")
     entry = entries[name]
     try:
-        plugin: object = entry.load()(**options)
+        found: object = entry.load()(**options)
     except ModuleNotFoundError as error:
-        raise _missing(entry, [error.name or str(error)]) from error
+        raise _missing(entry, [error.name or str(error)], kind) from error
     except (Exception, SystemExit) as error:
-        raise PluginError(f"plugin {name!r} ({entry.value}) cannot start: {type(error).__name__}: {error}") from error
-    return plugin
+        raise PluginError(f"{kind} {name!r} ({entry.value}) cannot start: {type(error).__name__}: {error}") from error
+    missing = missing_libraries(found)
+    if missing:
+        raise _missing(entry, missing, kind)
+    return found
 
 
 def _require_libraries(plugin: object) -> None:
@@ -138,8 +155,8 @@ def _entry_of(plugin: object) -> EntryPoint | None:
     return None
 
 
-def _missing(entry: EntryPoint | None, modules: list[str]) -> MissingLibraryError:
-    who = f"plugin {entry.name!r}" if entry else "the plugin"
+def _missing(entry: EntryPoint | None, modules: list[str], kind: str = "plugin") -> MissingLibraryError:
+    who = f"{kind} {entry.name!r}" if entry else f"the {kind}"
     names = ", ".join(repr(module) for module in modules)
     return MissingLibraryError(f"{who} needs {names}, not installed here: {install_line(entry, modules)}")
 

@@ -136,6 +136,11 @@ class Program:
         self._output = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
 
     @property
+    def pid(self) -> int:
+        """The id of its process."""
+        return self._process.pid
+
+    @property
     def group(self) -> int:
         """Its process group, as `os.kill` takes it."""
         return -self._process.pid

@@ -23,6 +23,7 @@ from hyperhook.records import TrialRecord
 from hyperhook.sink import Sink
 from hyperhook.transfer import Transfer, is_away, start
 from hyperhook.values import (
+    HIGHEST_COUNT,
     LONGEST_NAME,
     MOST_METRICS,
     as_count,
@@ -177,10 +178,11 @@ class Trial(ArtifactLog, DescriptionLog):
         self._check_running("log")
         if step is None:
             step = self._next_step
-        elif type(step) is not int or step < 0:
+        elif type(step) is not int or not 0 <= step <= HIGHEST_COUNT:
             step = as_count("step", step)
         if epoch is not None:
-            self._epoch = epoch if type(epoch) is int else as_count("epoch", epoch)
+            is_plain = type(epoch) is int and 0 <= epoch <= HIGHEST_COUNT
+            self._epoch = epoch if is_plain else as_count("epoch", epoch)
             epoch = self._epoch
         if not isinstance(metrics, Mapping):
             raise MetricError(f"log: expected names and numbers, as in {{'loss': 0.5}}, got {brief(metrics)}")

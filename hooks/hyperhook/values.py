@@ -13,6 +13,7 @@ from hyperhook.events import text
 from hyperhook.parameters import Scalar, plain
 
 __all__ = [
+    "HIGHEST_COUNT",
     "LONGEST_NAME",
     "LONGEST_TEXT",
     "MOST_FACTS",
@@ -30,6 +31,8 @@ __all__ = [
 
 MOST_METRICS = 5_000
 """How many metrics one call may log: an event is one line of the journal, and travels as one."""
+HIGHEST_COUNT = 2**63 - 1
+"""The highest step or epoch: what databases keep."""
 LONGEST_NAME = 10_000
 """Characters of a metric's name."""
 MOST_FACTS = 100
@@ -74,11 +77,11 @@ def as_count(what: str, count: object) -> int:
     """Return a step or an epoch.
 
     Raises:
-        MetricError: It is no int from 0.
+        MetricError: It is no int from 0 to `HIGHEST_COUNT`.
     """
-    if isinstance(count, numbers.Integral) and not isinstance(count, bool) and int(count) >= 0:
+    if isinstance(count, numbers.Integral) and not isinstance(count, bool) and 0 <= int(count) <= HIGHEST_COUNT:
         return int(count)
-    raise MetricError(f"{what}: expected an int from 0, got {brief(count)} ({type(count).__name__})")
+    raise MetricError(f"{what}: expected an int from 0 below 2**63, got {brief(count)} ({type(count).__name__})")
 
 
 def as_stderr(what: str, error: object) -> float:

@@ -25,7 +25,7 @@ class Percentile:
     others.
 
     Args:
-        percentile: What part of the complete trials a trial must not fall behind, in %, above 0 and below 100.
+        percentile: What part of the complete trials a trial must not fall behind, in %, from 1 and below 100.
         startup_trials: How many complete trials there must be to compare with, from 1.
         warmup_steps: Up to which epoch (or step) no trial is judged, counted from 1: 0 judges the first point.
         unit: What is counted: ``"epoch"``, the trainer's epochs, or where trials log none, their points; or ``"step"``,
@@ -42,8 +42,8 @@ class Percentile:
         self, percentile: float = 25.0, *, startup_trials: int = 5, warmup_steps: int = 0, unit: Unit = "epoch"
     ) -> None:
         who = type(self).__name__
-        if isinstance(percentile, bool) or not isinstance(percentile, int | float) or not 0 < percentile < 100:
-            raise ValueError(f"{who}: percentile must be a number above 0 and below 100, got {percentile!r}")
+        if isinstance(percentile, bool) or not isinstance(percentile, int | float) or not 1 <= percentile < 100:
+            raise ValueError(f"{who}: percentile must be a number from 1 and below 100, such as 25, got {percentile!r}")
         for name, value, least in (("startup_trials", startup_trials, 1), ("warmup_steps", warmup_steps, 0)):
             if not isinstance(value, int) or isinstance(value, bool) or value < least:
                 raise ValueError(f"{who}: {name} must be an int from {least}, got {value!r}")

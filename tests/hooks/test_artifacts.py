@@ -190,7 +190,7 @@ WRONG: list[tuple[Callable[[hh.Trial], object], type[Exception], str]] = [
     (lambda t: t.log_table("x", "abc"), ArtifactError, "'x' got 'abc' .str., expected a DataFrame"),
     (lambda t: t.log_text("", "a"), HyperhookError, "names must be non-empty"),
     (lambda t: t.log_artifact(__file__, metadata=["a"]), ArtifactError, r"metadata: .*, got \['a'\]"),  # type: ignore[arg-type]
-    (lambda t: t.log_text("x", "a", step=-1), HyperhookError, "step: expected an int from 0, got -1"),
+    (lambda t: t.log_text("x", "a", step=-1), HyperhookError, r"step: expected an int from 0 below 2\*\*63, got -1"),
 ]
 
 

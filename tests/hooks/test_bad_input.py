@@ -186,7 +186,7 @@ WRONG: list[tuple[Callable[[hh.Trial], object], type[HyperhookError] | None, str
     (
         lambda trial: None,
         ObjectiveError,
-        "metric 'loss' was never logged; logged so far: nothing; log it, or name one of these in the objective",
+        "metric 'loss' was never logged; logged so far: nothing; log it",
     ),
     (
         lambda trial: "0.5",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -10,6 +11,7 @@ from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 
@@ -28,6 +30,11 @@ class Done:
     def __init__(self, code: object, captured: tuple[str, str]) -> None:
         self.code = code
         self.out, self.err = (text.splitlines() for text in captured)
+
+    def json(self) -> list[dict[str, Any]]:
+        """What was answered to a program."""
+        (line,) = self.out
+        return json.loads(line)  # type: ignore[no-any-return]
 
     def table(self) -> list[dict[str, str]]:
         """The rows of a table, by the names of the columns."""
@@ -108,6 +115,7 @@ def test_studies_lists_each_with_its_count_and_best(hyperhook: Callable[..., Don
     one = study("one", objective=hh.Maximize("acc"))
     one.run(lambda trial: trial.number / 10, trials=3)
     one.tell(one.ask(), state=hh.TrialState.FAILED)
+    one.tell(one.ask(), state=hh.TrialState.KILLED)
     one.ask()
     study("[two]", space=None, objective=None)
     done = hyperhook("studies")
@@ -116,22 +124,72 @@ def test_studies_lists_each_with_its_count_and_best(hyperhook: Callable[..., Don
         {
             "study": "one",
             "objective": "maximize acc",
-            "trials": "5",
+            "trials": "6",
+            "running": "1",
             "complete": "3",
             "failed": "1",
-            "running": "1",
+            "killed": "1",
             "best": "0.2",
         },
         {
             "study": "[two]",
             "objective": "-",
             "trials": "0",
+            "running": "0",
             "complete": "0",
             "failed": "0",
-            "running": "0",
+            "killed": "0",
             "best": "-",
         },
     ]
+
+
+def test_programs_are_answered_in_json(hyperhook: Callable[..., Done], study: OpenStudy) -> None:
+    made = study(constraints={"ms": ("<=", 20)})
+    made.tell(made.ask(), {"loss": 0.5, "ms": 12}, stderr=0.125)
+    made.tell(made.ask(), {"loss": 0.25, "ms": 30})
+    made.tell(made.ask(), state=hh.TrialState.FAILED, error="[no]")
+    made.enqueue({"x": 0.5})
+    (listed,) = hyperhook("studies", "--json").json()
+    assert listed == {
+        "study": "s",
+        "objectives": ["minimize loss"],
+        "trials": 4,
+        "queued": 1,
+        "running": 0,
+        "complete": 2,
+        "pruned": 0,
+        "failed": 1,
+        "killed": 0,
+        "best_trials": [0],
+        "best_value": 0.5,
+        "feasible": True,
+    }
+    trials = hyperhook("show", "s", "--json").json()
+    assert [trial["trial"] for trial in trials] == [0, 1, 2, 3]
+    assert [trial["feasible"] for trial in trials] == [True, False, None, None]
+    assert (trials[0]["value"], trials[0]["stderr"], trials[0]["metrics"]) == (0.5, 0.125, {"ms": 12.0})
+    assert [trial["params"] for trial in trials] == [dict(made.trials[trial["trial"]].params) for trial in trials]
+    assert trials[2]["error"] == "[no]"
+    assert hyperhook("best", "s", "--json").json() == trials[:1]
+    assert hyperhook("status", "--json").json() == []
+    (random,) = (row for row in hyperhook("plugins", "--json").json() if row["name"] == "random")
+    assert (random["kind"], random["state"]) == ("plugin", "ready")
+
+
+def test_best_is_the_best_trial_or_the_front(hyperhook: Callable[..., Done], study: OpenStudy) -> None:
+    one = study("one")
+    done = hyperhook("best", "one")
+    assert (done.code, done.err) == (
+        2,
+        ["hyperhook: study 'one' has no trial with a value yet (0 trials); run it first"],
+    )
+    one.run(lambda trial: [0.5, 0.25, 0.75][trial.number], trials=3)
+    assert [row["trial"] for row in hyperhook("best", "one").table()] == ["1"]
+    two = study("two", objective=[hh.Minimize("loss"), hh.Maximize("speed")])
+    for loss, speed in [(0.2, 1), (0.4, 3), (0.3, 1)]:
+        two.tell(two.ask(), {"loss": loss, "speed": speed})
+    assert [row["trial"] for row in hyperhook("best", "two").table()] == ["0", "1"]
 
 
 @pytest.mark.parametrize(("objective", "order"), [(hh.Maximize("m"), "2 0 1"), (hh.Minimize("m"), "1 0 2")])
@@ -269,6 +327,10 @@ def test_home_can_be_named(hyperhook: Callable[..., Done], study: OpenStudy, tmp
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        (
+            ("export", "s", "--output", "t.xlsx"),
+            "hyperhook: export: 't.xlsx' asks for the format 'xlsx'; there are: csv",
+        ),
         (("show", "nope"), "hyperhook: there is no study 'nope' here; there are: s"),
         (("sync", "nope"), "hyperhook: there is no study 'nope' here; there are: s"),
         (("sync", "s", "--to", "wandbb"), "hyperhook: no plugin 'wandbb' is installed; there are: "),
@@ -437,3 +499,20 @@ def test_no_arguments_show_help_and_the_module_is_the_command(home: Path) -> Non
     assert done.returncode == 0
     for command in ("plugins", "studies", "show", "sync", "enqueue"):
         assert re.search(rf"\b{command}\b", done.stdout)
+
+
+def test_the_shell_completes_names_of_studies(
+    study: OpenStudy, home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("bowl", "bell", "plate"):
+        study(name)
+    for variable, value in {
+        "_HYPERHOOK_COMPLETE": "complete_bash",
+        "COMP_WORDS": f"hyperhook show --home {home} b",
+        "COMP_CWORD": "4",
+    }.items():
+        monkeypatch.setenv(variable, value)
+    monkeypatch.setattr(sys, "argv", ["hyperhook"])
+    with pytest.raises(SystemExit):
+        cli.main()
+    assert capsys.readouterr().out.split() == ["bowl", "bell"]

@@ -49,7 +49,7 @@ def test_what_is_worse_than_the_median_stops(value: float, answer: bool | None) 
     assert stops(Median(), study_of([(1, -value)], *mirrored, direction="maximize")) is answer
 
 
-@pytest.mark.parametrize(("percentile", "bar"), [(25.0, 2.0), (50, 3.0), (80, 5.0), (0.1, 1.0)])
+@pytest.mark.parametrize(("percentile", "bar"), [(25.0, 2.0), (50, 3.0), (80, 5.0), (1, 1.0)])
 def test_the_percentile_says_how_many_may_be_better(percentile: float, bar: float) -> None:
     others = flat(1.0, 2.0, 3.0, 4.0, 5.0)
     pruner = Percentile(percentile)
@@ -83,10 +83,11 @@ def test_it_waits_for_trials_and_for_the_warm_up() -> None:
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: Percentile(0), "Percentile: percentile must be a number above 0 and below 100, got 0"),
-        (lambda: Percentile(100.0), "below 100, got 100.0"),
-        (lambda: Percentile(math.nan), "below 100, got nan"),
-        (lambda: Percentile("25"), "below 100, got '25'"),  # type: ignore[arg-type]
+        (lambda: Percentile(0), "Percentile: percentile must be a number from 1 and below 100, such as 25, got 0"),
+        (lambda: Percentile(0.25), "such as 25, got 0.25"),
+        (lambda: Percentile(100.0), "such as 25, got 100.0"),
+        (lambda: Percentile(math.nan), "such as 25, got nan"),
+        (lambda: Percentile("25"), "such as 25, got '25'"),  # type: ignore[arg-type]
         (lambda: Median(startup_trials=0), "Median: startup_trials must be an int from 1, got 0"),
         (lambda: Median(warmup_steps=-1), "Median: warmup_steps must be an int from 0, got -1"),
         (lambda: Median(unit="s"), "Median: unit must be 'epoch' or 'step', got 's'"),  # type: ignore[arg-type]

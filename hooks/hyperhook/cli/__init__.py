@@ -7,7 +7,7 @@ from rich.console import Console
 
 from hyperhook.cli.changing import enqueue
 from hyperhook.cli.delivering import export, sync
-from hyperhook.cli.looking import plugins, show, status, studies
+from hyperhook.cli.looking import best, plugins, show, status, studies
 from hyperhook.cli.working import agent, run, sweep
 from hyperhook.errors import HyperhookError
 
@@ -15,7 +15,7 @@ __all__ = ["app", "main"]
 
 app = typer.Typer(no_args_is_help=True, help="One callback, every tracker, any search: look at what was recorded.")
 
-for command in (plugins, studies, show, status, sync, enqueue, export):
+for command in (plugins, studies, show, best, status, sync, enqueue, export):
     app.command()(command)
 app.command()(sweep)
 app.command()(agent)
@@ -25,7 +25,7 @@ app.command(context_settings={"allow_interspersed_args": False})(run)
 def main() -> None:
     """Run the command; what goes wrong is one line."""
     try:
-        app()
+        app(prog_name="hyperhook")
     except HyperhookError as error:
         Console(stderr=True, highlight=False).print(f"hyperhook: {error}", markup=False, soft_wrap=True)
         raise SystemExit(2) from None

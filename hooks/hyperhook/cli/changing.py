@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from hyperhook.cli.console import HomeOption, opened, say
+from hyperhook.cli.console import HomeOption, StudyArgument, opened, say
 from hyperhook.errors import StudyError
 from hyperhook.given import completed, given
 from hyperhook.parameters import Choice, Int, Scalar
@@ -20,7 +20,7 @@ __all__ = ["enqueue"]
 
 
 def enqueue(
-    study: str,
+    study: StudyArgument,
     params: Annotated[list[str], typer.Argument(help="Params as NAME=VALUE; what is left out is drawn at random.")],
     repeat: Annotated[bool, typer.Option("--repeat", help="Also where a trial has these values already.")] = False,
     home: HomeOption = None,

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from hyperhook.cli.console import HomeOption, chosen, opened, say
+from hyperhook.cli.console import HomeOption, StudiesArgument, StudyArgument, chosen, opened, say
 from hyperhook.destination import recall
 from hyperhook.errors import StudyError
 from hyperhook.export import Format, format_of, point_table, trial_table, write
@@ -21,7 +21,7 @@ __all__ = ["export", "sync"]
 
 
 def sync(
-    study: Annotated[str | None, typer.Argument(help="A study; all of them by default.")] = None,
+    study: StudiesArgument = None,
     to: Annotated[
         list[str] | None, typer.Option("--to", help="Send everything to this tracker, from the beginning.")
     ] = None,
@@ -40,7 +40,7 @@ def sync(
 
 
 def export(
-    study: str,
+    study: StudyArgument,
     format: Annotated[  # noqa: A002
         Format | None, typer.Option("--format", help="By default what the name of --output ends in, else csv.")
     ] = None,

@@ -1,89 +1,71 @@
-"""The commands that only look: plugins, studies, show, status."""
+"""The commands that only look: plugins, studies, show, best, status."""
 
 from __future__ import annotations
 
 from importlib.metadata import EntryPoint
-from typing import Annotated
 
-import typer
-from rich.table import Table
-
-from hyperhook.cli.console import HomeOption, chosen, opened, say
+from hyperhook.cli.console import HomeOption, JsonOption, StudiesArgument, StudyArgument, answer, chosen, opened
+from hyperhook.cli.listing import Listing, cell, listing_of_studies, listing_of_trials
+from hyperhook.errors import EmptyStudyError
 from hyperhook.hookspecs import Decisions
 from hyperhook.manager import hooks_of, install_line, installed, missing_libraries
-from hyperhook.progress import format_seconds
 from hyperhook.records import StudyRecord, TrialRecord, TrialState
 from hyperhook.status import status as tracker_status
 from hyperhook.tracker import Tracker
 
-__all__ = ["plugins", "show", "status", "studies"]
+__all__ = ["best", "plugins", "show", "status", "studies"]
 
 
-def plugins() -> None:
+def plugins(as_json: JsonOption = False) -> None:
     """List what is installed, what is missing, and the line that installs it."""
-    table = Table("name", "kind", "hooks", "from", "state", box=None, pad_edge=False)
-    for name, entry in installed().items():
-        table.add_row(name, *_describe(entry))
-    say(table)
+    columns = ("name", "kind", "hooks", "from", "state")
+    rows = [dict(zip(columns, (name, *_describe(entry)), strict=True)) for name, entry in installed().items()]
+    answer(Listing([dict(row) for row in rows], rows, columns), as_json=as_json)
 
 
-def studies(home: HomeOption = None) -> None:
+def studies(home: HomeOption = None, as_json: JsonOption = False) -> None:
     """List the studies of a home, the oldest first."""
-    store = opened(home).store
-    table = Table("study", "objective", "trials", "complete", "failed", "running", "best", box=None, pad_edge=False)
-    for name in store.study_names():
-        study = store.study(name)
-        states = [trial.state for trial in study.trials]
-        table.add_row(
-            name,
-            ", ".join(f"{objective.direction} {objective.metric}" for objective in study.objectives) or "-",
-            str(len(states)),
-            str(states.count(TrialState.COMPLETE)),
-            str(states.count(TrialState.FAILED) + states.count(TrialState.KILLED)),
-            str(states.count(TrialState.RUNNING)),
-            _best(study),
-        )
-    say(table)
+    answer(listing_of_studies(chosen(opened(home), None)), as_json=as_json)
 
 
-def show(study: str, home: HomeOption = None) -> None:
+def show(study: StudyArgument, home: HomeOption = None, as_json: JsonOption = False) -> None:
     """Show a study's trials, the best first; those that do not meet the constraints stand behind those that do."""
     record = opened(home).store.study(study)
-    front = record.best_trials
-    feasible = ("feasible",) if record.constraints else ()
-    best = ("best",) if record.further else ()
-    judged = ("value", *record.watched, *feasible, *best)
-    table = Table("trial", "state", *judged, "step", "epoch", "time", *record.space, "error", box=None, pad_edge=False)
-    ranked = sorted(record.trials, key=lambda trial: _rank(record, trial))
-    for trial in sorted(ranked, key=lambda trial: bool(best) and trial not in front):
-        table.add_row(
-            str(trial.number),
-            str(trial.state),
-            _cell(trial.value),
-            *(_cell(trial.metrics.get(name)) for name in record.watched),
-            *(_yes(record.is_feasible(trial)) if trial.metrics else "-" for _ in feasible),
-            *(_yes(trial in front) for _ in best),
-            _cell(trial.step),
-            _cell(trial.epoch),
-            format_seconds(trial.finished_time - trial.started_time) if trial.finished_time else "-",
-            *(_cell(trial.params[name]) if name in trial.params else "-" for name in record.space),
-            trial.error or "",
+    front = record.best_trials if record.further else ()
+    ranked = sorted(record.trials, key=lambda trial: (bool(front) and trial not in front, *_rank(record, trial)))
+    answer(listing_of_trials(record, ranked), as_json=as_json)
+
+
+def best(study: StudyArgument, home: HomeOption = None, as_json: JsonOption = False) -> None:
+    """Show the trial with the best value; of several objectives, those that no other trial is better than.
+
+    Where the objective is noisy, the ``gp`` plugin knows better: ask it in Python, by ``Study.best``.
+    """
+    record = opened(home).store.study(study)
+    found = record.best_trials if record.further else tuple(filter(None, [record.best]))
+    if not found:
+        raise EmptyStudyError(
+            f"study {study!r} has no trial with a value yet ({len(record.trials)} trials); run it first"
         )
-    say(table)
+    answer(listing_of_trials(record, found), as_json=as_json)
 
 
 def status(
-    study: Annotated[str | None, typer.Argument(help="A study; all of them by default.")] = None,
+    study: StudiesArgument = None,
     home: HomeOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Show how far the trackers are: trials delivered and pending, events set aside, the last error."""
     workspace = opened(home)
-    table = Table("study", "tracker", "delivered", "pending", "set aside", "last error", box=None, pad_edge=False)
-    for record in chosen(workspace, study):
-        for row in tracker_status(workspace.home, record):
-            numbers = map(str, (row.delivered, row.pending, row.aside))
-            table.add_row(record.name, row.tracker, *numbers, row.error or "-")
-    say(table)
+    columns = ("study", "tracker", "delivered", "pending", "set aside", "last error")
+    found = [
+        (record.name, row.tracker, row.delivered, row.pending, row.aside, row.error or None)
+        for record in chosen(workspace, study)
+        for row in tracker_status(workspace.home, record)
+    ]
+    rows = [dict(zip(columns, map(cell, values), strict=True)) for values in found]
+    facts = [dict(zip((name.replace(" ", "_") for name in columns), values, strict=True)) for values in found]
+    answer(Listing(facts, rows, columns), as_json=as_json)
 
 
 def _describe(entry: EntryPoint) -> tuple[str, str, str, str]:
@@ -101,24 +83,8 @@ def _describe(entry: EntryPoint) -> tuple[str, str, str, str]:
     return kind, ", ".join(hooks), origin, state
 
 
-def _best(study: StudyRecord) -> str:
-    if study.further:
-        return f"{len(study.best_trials)} trials"
-    if study.best is None:
-        return "-"
-    return f"{study.best.value:.6g}" + ("" if study.is_feasible(study.best) else " (infeasible)")
-
-
 def _rank(study: StudyRecord, trial: TrialRecord) -> tuple[bool, bool, float, float, int]:
     loss = study.loss(trial) if trial.state is TrialState.COMPLETE else None
     if loss is None:
         return True, False, 0.0, 0.0, trial.number
     return False, not study.is_feasible(trial), study.excess(trial), loss, trial.number
-
-
-def _yes(whether: bool) -> str:
-    return "yes" if whether else "no"
-
-
-def _cell(value: object) -> str:
-    return "-" if value is None else f"{value:.6g}" if isinstance(value, float) else str(value)

@@ -102,23 +102,25 @@ COMMAND = Kind(
     {"type": "array", "minItems": 1, "items": {"type": ["string", "number", "boolean"]}},
     lambda value: isinstance(value, list) and len(value) > 0 and all(isinstance(v, str | int | float) for v in value),
 )
+SOURCE = Kind(
+    "a name, or a name with options: {name: {option: value}}",
+    {
+        "anyOf": [
+            {"type": "string", "minLength": 1},
+            {
+                "type": "object",
+                "minProperties": 1,
+                "maxProperties": 1,
+                "propertyNames": {"minLength": 1},
+                "additionalProperties": {"type": ["object", "null"]},
+            },
+        ]
+    },
+    _is_addon,
+)
 ADDONS = Kind(
     "a list of names, or of names with options: [name, {name: {option: value}}]",
-    {
-        "type": "array",
-        "items": {
-            "anyOf": [
-                {"type": "string", "minLength": 1},
-                {
-                    "type": "object",
-                    "minProperties": 1,
-                    "maxProperties": 1,
-                    "propertyNames": {"minLength": 1},
-                    "additionalProperties": {"type": ["object", "null"]},
-                },
-            ]
-        },
-    },
+    {"type": "array", "items": SOURCE.schema},
     lambda value: isinstance(value, list) and all(map(_is_addon, value)),
 )
 MAPPING = Kind("keys and values", {"type": "object"}, lambda value: isinstance(value, dict))
@@ -217,9 +219,9 @@ TOP = {
     "plugins": Key(ADDONS, "Beyond W&B: further plugins; one that is named again takes the place of the method's."),
     "storage": Key(TEXT, "Beyond W&B: the URL of the database that all agents share."),
     "metrics_from": Key(
-        TEXT,
-        "Beyond W&B: where the program's metrics are read: stdout, wandb, tensorboard, mlflow, or another follower; "
-        "auto, the default, takes the first that gives any.",
+        SOURCE,
+        "Beyond W&B: where the program's metrics are read: stdout, wandb, tensorboard, mlflow, or another follower, "
+        "also with options; auto, the default, takes whichever has them.",
     ),
     "max_retries": Key(TIMES, "Beyond W&B: how often a trial whose agent died is tried again."),
     "apiVersion": Key(ANYTHING, "Accepted and ignored."),

@@ -42,7 +42,7 @@ class Sweep:
         options: Of the parameters whose options are lists or mappings: what each param's text stands for.
         run_cap: How many trials the study gets; None where there is no end.
         storage: The URL of the database; None where the file names none.
-        metrics_from: Where the program's metrics are read.
+        metrics_from: Where the program's metrics are read: the name of a follower, or its name with options.
         max_retries: How often a trial whose agent died is tried again; None where the file does not say.
         ignored: The keys that mean nothing here.
         config: The file as plain data.
@@ -60,7 +60,7 @@ class Sweep:
     options: Mapping[str, Mapping[str, object]]
     run_cap: int | None
     storage: str | None
-    metrics_from: str
+    metrics_from: str | Mapping[str, Mapping[str, Any] | None]
     max_retries: int | None
     ignored: tuple[str, ...]
     config: Mapping[Scalar, object]

@@ -1,9 +1,10 @@
-"""For authors of plugins: one that records what it hears, and the suites that trackers, suggesters, pruners pass."""
+"""For authors of plugins: one that records what it hears, and the suites that each kind of plugin passes."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from hyperhook.testing.follower_contract import FollowerContract
 from hyperhook.testing.recording import Call, RecordingPlugin
 from hyperhook.testing.tracker_contract import RecordedPoint, RecordedRun, TrackerContract
 
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Call",
+    "FollowerContract",
     "PrunerContract",
     "RecordedPoint",
     "RecordedRun",

@@ -266,7 +266,10 @@ WRONG = [
         f"{HEAD}plugins: [{{gp: {{}}, grid: {{}}}}]\nparameters: {{a: {{value: 1}}}}",
         "plugins: expected a list of names",
     ),
-    (f"{HEAD}metrics_from: 3\nparameters: {{a: {{value: 1}}}}", "metrics_from: expected a text, got 3"),
+    (
+        f"{HEAD}metrics_from: 3\nparameters: {{a: {{value: 1}}}}",
+        "metrics_from: expected a name, or a name with options",
+    ),
     (
         f"{HEAD}storage: postgresql://me:secret@db/h\nparameters: {{a: {{value: 1}}}}",
         "line 3: storage: it holds a pass",
