@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import cast
 
@@ -24,8 +24,6 @@ from hyperhook.trial import Trial
 from hyperhook.workspace import Workspace
 
 __all__ = ["OUTPUT", "Agent"]
-
-log = logging.getLogger("hyperhook")
 
 OUTPUT = "output.log"
 """The file, in a trial's folder, that keeps what its program writes."""
@@ -88,7 +86,7 @@ class Agent:
         """
         done = 0
         try:
-            while interrupt.signal is None and (count is None or done < count) and not self._is_at_target():
+            while interrupt.signal is None and (count is None or done < count):
                 trial = self._next_trial(interrupt)
                 if trial is None:
                     break
@@ -113,7 +111,7 @@ class Agent:
         since = time.monotonic()
         while True:
             try:
-                trial = self._study.next_trial(budget=self._sweep.run_cap)
+                trial = None if self._is_at_target() else self._study.next_trial(budget=self._sweep.run_cap)
                 self._has_asked = True
                 return trial
             except StoreError as error:
@@ -145,6 +143,20 @@ class Agent:
         """Start the program, and watch it to its end."""
         objective = self._study.objective
         following = Following(self._sweep.metrics_from, objective.metric if objective else None)
+        try:
+            program = self._start(trial, following)
+            self._guard.watch(program.group)
+            following.started(program.pid)
+            show = partial(self._show, trial.record.name)
+            try:
+                return Attempt(trial, program, following, self._workspace, interrupt, self._grace_seconds, show).run()
+            finally:
+                program.end()
+                self._guard.release(program.group)
+        finally:
+            following.close()
+
+    def _start(self, trial: Trial, following: Following) -> Program:
         folder = self._workspace.home.trial(trial.id)
         arguments = self._sweep.arguments(trial.params)
         words = argv(self._sweep.command, arguments, program=self._sweep.program, json_file=folder / "arguments.json")
@@ -152,27 +164,7 @@ class Agent:
         variables = environment(self._workspace.home, trial.record)
         nested = cast("Params", arguments)  # what a program is told is what the file has
         variables |= following.environment(folder, nested, self._study.name, trial.record)
-        program = Program(words, environment=variables, directory=self._directory, output=folder / OUTPUT)
-        self._guard.watch(program.group)
-        following.started(program.pid)
-        name = trial.record.name
-        show = self._show
-        attempt = Attempt(
-            trial,
-            program,
-            following,
-            self._workspace,
-            interrupt,
-            self._grace_seconds,
-            lambda line: show(name, line),
-        )
-        try:
-            return attempt.run()
-        except BaseException:
-            program.end()
-            raise
-        finally:
-            self._guard.release(program.group)
+        return Program(words, environment=variables, directory=self._directory, output=folder / OUTPUT)
 
     def _tell(self, trial: Trial, ending: Ending) -> TrialRecord:
         try:

@@ -91,9 +91,12 @@ class Attempt:
 
     def run(self) -> Ending:
         """Watch the program to its end."""
+        looked = time.monotonic()
         while not self._program.has_ended:
             self._take(self._program.wait(_POLL_SECONDS))
-            self._follow()
+            if time.monotonic() - looked >= _POLL_SECONDS:  # a program that writes much is not looked after more often
+                self._follow()
+                looked = time.monotonic()
             self._watch()
         code, lines = self._program.finish()
         self._take(lines)

@@ -20,6 +20,7 @@ from hyperhook import cli
 from hyperhook.events import MetricsLogged
 from hyperhook.handover import attached_trial
 from hyperhook.home import Home
+from hyperhook.interrupt import Interrupt
 from hyperhook.journal import read
 from hyperhook.study import Study
 
@@ -413,6 +414,20 @@ def test_an_agent_that_is_asked_to_end_puts_its_trial_down(
     assert not any(map(is_running, pids()))
     (trial,) = trials(home)
     assert (trial.state, trial.error) == ("KILLED", f"its agent was stopped by {number.name}")
+
+
+def test_what_is_ignored_stays_ignored() -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with Interrupt() as interrupt:
+            os.kill(os.getpid(), signal.SIGHUP)
+            assert interrupt.count == 0
+            os.kill(os.getpid(), signal.SIGTERM)
+            os.kill(os.getpid(), signal.SIGINT)
+            assert (interrupt.signal, interrupt.count) == (signal.SIGTERM, 2)
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 def test_a_killed_agent_leaves_no_program_and_no_running_trial(

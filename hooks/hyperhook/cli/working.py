@@ -6,7 +6,6 @@ import io
 import os
 import re
 import shlex
-import signal
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -15,7 +14,7 @@ import typer
 
 from hyperhook.agent import Agent
 from hyperhook.attempt import how_it_ended
-from hyperhook.cli.console import HomeOption, opened, say
+from hyperhook.cli.console import HomeOption, StudyArgument, opened, say
 from hyperhook.errors import ObjectiveError, StudyError, SweepError
 from hyperhook.following import Following
 from hyperhook.foreground import run_here, words_of
@@ -67,14 +66,11 @@ def sweep(
     if found.program is not None and not Path(found.program).exists():
         say(f"there is no {found.program!r} in {order.directory!r}, where agents start it")
     say("start agents, as many as you like:")
-    place = (
-        "" if home is None and "HYPERHOOK_HOME" in os.environ else f" --home {shlex.quote(str(workspace.home.path))}"
-    )
-    say(f"  hyperhook agent {shlex.quote(study)}{place}")
+    say("  " + shlex.join(["hyperhook", "agent", study, *_where(storage or found.storage, home, workspace)]))
 
 
 def agent(
-    study: str,
+    study: StudyArgument,
     count: Annotated[int | None, typer.Option("--count", min=1, help="Run so many trials at the most.")] = None,
     directory: Annotated[
         Path | None, typer.Option("--directory", help="Where the program runs; by default where sweep was called.")
@@ -117,7 +113,7 @@ def agent(
             )
             worker.run(interrupt, count)
         finally:
-            signal.signal(signal.SIGINT, signal.default_int_handler)  # what waits for trackers can be cut short
+            interrupt.release()  # what waits for trackers can be cut short
             made.close()
     if interrupt.signal is not None:
         raise typer.Exit(128 + interrupt.signal)
