@@ -202,6 +202,18 @@ def test_what_is_not_there_is_said(hyperhook: Callable[..., Done], project: Wher
     assert "which cannot be entered (No such file or directory); name the folder by --directory" in done.err[0]
 
 
+def test_the_line_for_agents_names_the_database(
+    hyperhook: Callable[..., Done], project: WhereItRuns, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HYPERHOOK_STORAGE", "")
+    project(REPORTS)
+    url = f"sqlite:///{tmp_path / 'shared.db'}"
+    assert hyperhook("sweep", "s.yaml", "--storage", url).out[-1] == f"  hyperhook agent s --storage {url}"
+    assert os.environ["HYPERHOOK_STORAGE"] == url  # which programs and forwarders find, too
+    project(REPORTS, storage=url)
+    assert hyperhook("sweep", "s.yaml", "--name", "t").out[-1] == f"  hyperhook agent t --storage {url}"
+
+
 def test_no_name_leaves_the_home(
     hyperhook: Callable[..., Done], project: WhereItRuns, home: Path, tmp_path: Path
 ) -> None:

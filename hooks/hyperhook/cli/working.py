@@ -166,6 +166,8 @@ def _end(study: Study, trial: Trial, code: int, interrupt: Interrupt) -> None:
 
 def _study(name: str, sweep: Sweep, home: Path, **options: Any) -> Study:
     """Open a study with what its sweep file names."""
+    if sweep.max_retries is not None:
+        options["max_retries"] = sweep.max_retries
     return Study(
         name,
         sweep.space,

@@ -100,7 +100,8 @@ class _Reader:
             if not isinstance(key, str) or key not in known:
                 near = difflib.get_close_matches(str(key), known, n=1)
                 hint = f"; did you mean {near[0]!r}?" if near else ""
-                self._refuse(child, where, f"unknown key{what}; expected one of {', '.join(known)}{hint}")
+                has = f"{what} has" if what else "expected one of"
+                self._refuse(child, where, f"unknown key; {has} {', '.join(known)}{hint}")
             kind = known[key].kind
             if not kind.fits(child.plain()):
                 self._refuse(child, where, f"expected {kind.words}, got {_brief(child)}")
@@ -108,7 +109,8 @@ class _Reader:
         for key, form in known.items():
             if form.required and key not in found:
                 where = f"{place}.{key}" if place else key
-                self._refuse(entry, where, f"it is missing{what}; expected {form.kind.words}")
+                needs = f"{what} needs" if what else "expected"
+                self._refuse(entry, where, f"it is missing; {needs} {form.kind.words}")
         return found
 
     def _metric(self, entry: Entry | None) -> tuple[Objective | None, float | None]:
@@ -203,7 +205,8 @@ class _Reader:
         distribution = self._distribution(entry, place)
         keys.pop("distribution", None)
         form = DISTRIBUTIONS[distribution]
-        found = self._keys(Entry(keys, entry.line), place, form, f" of a {distribution} parameter")
+        article = "an" if distribution[0] == "i" else "a"
+        found = self._keys(Entry(keys, entry.line), place, form, f"{article} {distribution} parameter")
         values = {key: child.plain() for key, child in found.items() if key != "when"}
         try:
             if distribution == "constant":

@@ -210,13 +210,16 @@ WRONG = [
     (f"{HEAD}parameters:\n  a: 3", "line 4: parameters.a: expected keys such as value"),
     (f"{HEAD}parameters:\n  -a: {{value: 1}}", "line 4: parameters.-a: expected a name of letters"),
     (f"{HEAD}parameters:\n  a: {{mn: 1, max: 2}}", "parameters.a: expected value, .*; did you mean 'min'\\?"),
-    (f"{HEAD}parameters:\n  a: {{min: 1, max: 2, q: 1}}", "a.q: unknown key of a int_uniform parameter"),
+    (f"{HEAD}parameters:\n  a: {{min: 1, max: 2, q: 1}}", "a.q: unknown key; an int_uniform parameter has min, max"),
     (f"{HEAD}parameters:\n  a: {{min: '1', max: 2}}", "a.min: expected a number, got '1'"),
     (f"{HEAD}parameters:\n  a: {{min: true, max: 2}}", "a.min: expected a number, got True"),
     (f"{HEAD}parameters:\n  a: {{min: 2, max: 1}}", "parameters.a: expected min below max, got min=2, max=1"),
     (f"{HEAD}parameters:\n  a: {{distribution: unifrom, min: 1, max: 2}}", "did you mean 'uniform'"),
     (f"{HEAD}parameters:\n  a: {{distribution: int_uniform, min: 1.0, max: 2}}", "a.min: expected a whole number"),
-    (f"{HEAD}parameters:\n  a: {{distribution: uniform, min: 1}}", "a.max: it is missing of a uniform parameter"),
+    (
+        f"{HEAD}parameters:\n  a: {{distribution: uniform, min: 1}}",
+        "a.max: it is missing; a uniform parameter needs a number",
+    ),
     (
         f"{HEAD}parameters:\n  a: {{distribution: log_uniform_values, min: 0, max: 1}}",
         "a.min: expected a number above 0",
