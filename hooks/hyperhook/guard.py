@@ -12,6 +12,8 @@ import signal
 import sys
 import time
 
+__all__ = ["main"]
+
 _POLL_SECONDS = 0.05
 
 
