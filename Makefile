@@ -40,6 +40,7 @@ bench: $(READY)  ## the numbers in docs/benchmarks.md; of benchmarks/bo, only wh
 	$(BIN)/python benchmarks/backlog.py
 	$(BIN)/python benchmarks/replay.py
 	$(BIN)/python benchmarks/start_up.py
+	$(BIN)/python benchmarks/following.py
 	OPENBLAS_NUM_THREADS=1 $(BIN)/python benchmarks/gp_vs_random.py
 	$(BIN)/python benchmarks/bo/quality.py --quick --results $(QUICK) --method "hyperhook GP" --method random --method BoTorch
 	$(BIN)/python benchmarks/bo/report.py $(QUICK) --budget 10

@@ -103,6 +103,15 @@ def test_the_page_on_suggesters_runs_from_top_to_bottom(tmp_path: Path, monkeypa
         exec(code, names)
 
 
+def test_the_follower_in_the_page_on_following_keeps_its_contract(tmp_path: Path) -> None:
+    names: dict[str, Any] = {"__name__": "docs"}
+    exec(blocks("docs/following.md")[-1], names)
+    contract = names["TestLines"]()
+    for name in dir(contract):
+        if name.startswith("test_"):
+            getattr(contract, name)(tmp_path / name)
+
+
 def test_the_error_in_the_plugin_guide_is_the_one_that_is_raised() -> None:
     class StopBelowChance:
         @hh.hookimpl

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+import os
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +14,8 @@ from hyperhook.parameters import Params
 from hyperhook.records import TrialRecord
 
 __all__ = ["Follower", "Reading"]
+
+_SETTLES_SECONDS = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +51,9 @@ class Follower:
     requires: ClassVar[tuple[str, ...]] = ()
     """Top-level modules that must be importable."""
 
+    process: int | None = None
+    """The program's process, once it was started."""
+
     def environment(self, folder: Path, params: Params, study: str, trial: TrialRecord) -> dict[str, str]:
         """Return variables for the program, so that it writes where this follower reads.
 
@@ -63,6 +71,23 @@ class Follower:
         Args:
             process: The id of its process, which leads a process group of its own.
         """
+        self.process = process
+
+    @property
+    def is_running(self) -> bool:
+        """Whether the program was started and runs, as far as is known: it may yet complete what it began to write."""
+        try:
+            os.kill(self.process or 0, 0)
+        except ProcessLookupError:
+            return False
+        except OSError:
+            return True
+        return self.process is not None
+
+    @property
+    def settled_time(self) -> float:
+        """The time, in seconds since 1970 (UTC), up to which what the program logged together is there as a whole."""
+        return time.time() - _SETTLES_SECONDS if self.is_running else math.inf
 
     def read(self) -> Iterator[Reading]:
         """Yield everything that is new since the last call; never blocks, and leaves a torn tail for the next call."""

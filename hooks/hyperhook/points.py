@@ -60,8 +60,14 @@ class Points:
         self._step = step
         self._time = time if self._time is None else self._time
 
-    def flush(self) -> Iterator[Reading]:
-        """Yield what is gathered."""
+    def flush(self, until: float = math.inf) -> Iterator[Reading]:
+        """Yield what is gathered, unless it began after a time: the rest of it may be on its way.
+
+        Args:
+            until: The time, in seconds since 1970 (UTC).
+        """
+        if self._time is not None and self._time > until:
+            return
         if self._metrics:
             yield Reading(self._metrics, self._step, self._epoch, self._time)
         self._metrics, self._epoch, self._time = {}, None, None

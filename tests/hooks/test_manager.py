@@ -263,7 +263,7 @@ def test_an_unknown_name_lists_what_is_there_and_the_nearest() -> None:
 
 
 def test_without_any_plugin_installed_an_unknown_name_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("hyperhook.manager.installed", dict)
+    monkeypatch.setattr("hyperhook.manager.installed", lambda group: {})
     with pytest.raises(UnknownPluginError, match=r"there are: none$"):
         load_plugin("random")
 

@@ -37,22 +37,25 @@ class EventSearch:
 
     def __init__(self, root: Path, own: Path) -> None:
         self._root, self._own = root, own
-        self.process: int | None = None
-        """The process that leads the program's group; None takes any new file."""
         self._host = socket.gethostname()
         self._due = 0.0
         self._has_warned = False
         self._seen = set(self._walk())
 
-    def new(self) -> list[Path]:
-        """Return the files that came since the last call, first made first; seldom where a look takes long."""
+    def new(self, process: int | None, *, at_once: bool) -> list[Path]:
+        """Return the files that came since the last call, first made first.
+
+        Args:
+            process: The process that leads the program's group; None takes any new file.
+            at_once: Look also where the last look took long, and was just now.
+        """
         began = time.monotonic()
-        if began < self._due and self._is_running():
+        if began < self._due and not at_once:
             return []
         found = [path for path in self._walk() if path not in self._seen]
         self._seen.update(found)
         self._due = time.monotonic() + _IDLE * (time.monotonic() - began)
-        return sorted(filter(self._is_taken, found), key=_age)
+        return sorted((path for path in found if self._is_taken(path, process)), key=_age)
 
     def _walk(self) -> Iterator[Path]:
         folders = deque([self._own, self._root])
@@ -83,34 +86,25 @@ class EventSearch:
                 _MOST_FOLDERS,
             )
 
-    def _is_taken(self, path: Path) -> bool:
+    def _is_taken(self, path: Path, process: int | None) -> bool:
         """Tell whether a new file is this program's, as far as its name tells."""
         name = _NAME.fullmatch(path.name)
-        if name is None or self.process is None or path.is_relative_to(self._own):
+        if name is None or process is None or path.is_relative_to(self._own):
             return name is not None
-        if not name["rest"].startswith(self._host):
-            return False
-        process = re.match(r"\.(\d+)\.\d", name["rest"][len(self._host) :])
-        return process is None or self._is_ours(int(process[1]))
+        if name["rest"] == self._host:
+            return True  # it tells no process
+        writer = re.match(rf"{re.escape(self._host)}\.(\d+)\.\d", name["rest"])
+        return writer is not None and _belongs_to(int(writer[1]), process)
 
-    def _is_ours(self, process: int) -> bool:
-        if process == self.process:
-            return True
-        try:
-            return os.getpgid(process) == self.process or any(found == self.process for found in _ancestors(process))
-        except OSError:  # it has ended
-            return False
 
-    def _is_running(self) -> bool:
-        if self.process is None:
-            return False
-        try:
-            os.kill(self.process, 0)
-        except ProcessLookupError:
-            return False
-        except OSError:
-            return True
+def _belongs_to(process: int, leader: int) -> bool:
+    """Tell whether a process is another one, of its group, or comes from it; one that has ended does not."""
+    if process == leader:
         return True
+    try:
+        return os.getpgid(process) == leader or leader in _ancestors(process)
+    except OSError:
+        return False
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:

@@ -54,8 +54,8 @@ class History:
         self._time = row.get(_TIME)
         self._step = step
         epoch = as_index(row.get(_EPOCH))
-        found: dict[tuple[int, int | None], dict[str, float]] = {}
-        for name, value in row.items():
+        found: dict[tuple[int, int | None], dict[str, float]] = {(step, epoch): {}}
+        for name, value in sorted(row.items()):
             if _ITS_OWN.fullmatch(name) or (name == _EPOCH and epoch is not None):
                 continue
             self._logged.add(name)
@@ -68,7 +68,8 @@ class History:
             else:
                 found.setdefault((place, epoch), {})[name] = value
         for (place, there), metrics in found.items():
-            yield Reading(metrics, place, there, self._time)
+            if metrics:
+                yield Reading(metrics, place, there, self._time)
 
     def _define(self, metric: Any) -> None:
         if metric.step_metric:

@@ -73,8 +73,9 @@ class MLflowFollower(Follower):
                 points = self._points.setdefault(run, Points())
                 for row in sorted(found, key=lambda row: row.time):
                     yield from points.add(row.name, row.value, row.step, row.time / 1000)
-                yield from points.flush()
             moved = any(rows.values())
+        for points in self._points.values():
+            yield from points.flush(self.settled_time)
 
     def close(self) -> None:
         """Forget everything; no file is open."""

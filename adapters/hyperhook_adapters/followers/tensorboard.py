@@ -78,14 +78,10 @@ class TensorBoardFollower(Follower):
         self._search = EventSearch(directory if self._logdir is None else directory / self._logdir, own)
         return {"TB_LOGDIR": str(own)}
 
-    def started(self, process: int) -> None:
-        """Take from now on only files of this program."""
-        if self._search is not None:
-            self._search.process = process
-
     def read(self) -> Iterator[Reading]:
         """Yield the scalars that are new, of each file in turn."""
-        for path in self._search.new() if self._search is not None else ():
+        is_over = self.process is None or not self.is_running
+        for path in [] if self._search is None else self._search.new(self.process, at_once=is_over):
             self._root = self._root or path.parent
             try:
                 self._files[path] = _File(path, self._prefix(path.parent))
@@ -115,7 +111,7 @@ class TensorBoardFollower(Follower):
                     number = _scalar(value)
                     if number is not None and value.tag:
                         yield from file.points.add(file.name(value.tag), number, event.step, event.wall_time)
-            yield from file.points.flush()
+            yield from file.points.flush(self.settled_time)
         except Exception as error:  # protobuf's own errors, and ours, of a file that somebody else damaged
             log.warning("TensorBoard: %s is read no further: %s", path, error)
             yield from file.points.flush()

@@ -85,7 +85,8 @@ class WandBFollower(Follower):
         self._files, self._folder = {}, None
 
     def _found(self) -> list[Path]:
-        return [] if self._folder is None else sorted(self._folder.glob("wandb/*run-*/run-*.wandb"))
+        files = [] if self._folder is None else self._folder.glob("wandb/*run-*/run-*.wandb")
+        return sorted(files, key=_age)
 
     def _read(self, path: Path, file: OfflineFile, history: History) -> Iterator[Reading]:
         try:
@@ -95,6 +96,14 @@ class WandBFollower(Follower):
             log.warning("W&B: %s is read no further: %s", path, error)
             file.close()
             self._files[path] = None
+
+
+def _age(path: Path) -> tuple[str, float]:
+    """Sort runs by the second of their start, which their folder tells, and within it by their last rows."""
+    try:
+        return path.parent.name.rpartition("-")[0], path.stat().st_mtime
+    except OSError:  # it was deleted
+        return path.parent.name, 0.0
 
 
 def _plain(value: object) -> object:

@@ -109,7 +109,7 @@ class FollowerContract(ABC):
         """Write what a program left once more, in pieces that end anywhere, and read in between."""
         follower = self.make()
         _prepare(follower, folder)
-        files = {path.relative_to(stage.folder): path.read_bytes() for path in stage.made()}
+        files = stage.written()
         lines = b"".join(stage.output)
         readings: list[Reading] = []
         ends = [0.0, *sorted(random.random() for _ in range(8)), 1.0]
@@ -156,13 +156,11 @@ class _Stage:
         self.output: list[bytes] = []
         self._rest = b""
         folder.mkdir(parents=True, exist_ok=True)
-        self._before = set(_files(folder))
+        (folder / "program.py").write_text(program)
         variables = _prepare(follower, folder)
-        script = folder / "program.py"
-        script.write_text(program)
-        self._before.add(script)
+        self._before = {path: path.stat().st_size for path in _files(folder)}
         self._process = subprocess.Popen(
-            [sys.executable, str(script)],
+            [sys.executable, str(folder / "program.py")],
             cwd=folder / "work",
             env={**os.environ, "PYTHONUNBUFFERED": "1", **variables},
             stdin=subprocess.PIPE,
@@ -232,9 +230,10 @@ class _Stage:
         self._process.wait()
         self.read()
 
-    def made(self) -> list[Path]:
-        """Return the files that the program made."""
-        return [path for path in _files(self.folder) if path not in self._before]
+    def written(self) -> dict[Path, bytes]:
+        """Return what the program wrote, by the place of each file."""
+        found = {path: path.read_bytes()[self._before.get(path, 0) :] for path in _files(self.folder)}
+        return {path.relative_to(self.folder): content for path, content in found.items() if content}
 
 
 def _prepare(follower: Follower, folder: Path) -> dict[str, str]:
