@@ -15,6 +15,10 @@ import pytest
 
 import hyperhook as hh
 from hyperhook.manager import Manager
+from hyperhook.stdout import Stdout
+from hyperhook.sweep import read_sweep
+from hyperhook.sweep.command import MACROS
+from hyperhook.sweep.form import DISTRIBUTIONS, TOP
 from hyperhook.tracker import Tracker
 
 ROOT = Path(__file__).parents[1]
@@ -105,6 +109,20 @@ def test_the_page_on_stopping_runs_from_top_to_bottom(tmp_path: Path, monkeypatc
     assert names["study"].ended == "nothing better in the last 8 trials"
     assert len(names["study"].trials) < 200
     assert all(trial.stderr for trial in names["repeated"].trials)
+
+
+def test_the_page_on_sweeps_says_what_is_so() -> None:
+    page = (ROOT / "docs/sweeps.md").read_text()
+    first, *_ = re.findall(r"^```yaml\n(.*?)^```", page, flags=re.MULTILINE | re.DOTALL)
+    shown = read_sweep(first, "docs")
+    example = read_sweep((ROOT / "examples/sweep/sweep.yaml").read_text(), "example")
+    assert shown.difference(example) is None
+    (line,) = re.findall(r'^{"hyperhook".*$', page, flags=re.MULTILINE)
+    assert list(Stdout().read_line(line))
+    for code in blocks("docs/sweeps.md"):
+        exec(code, {"__name__": "docs"})
+    for word in (*DISTRIBUTIONS, *TOP, *(f"${{{macro}}}" for macro in MACROS)):
+        assert f"`{word}`" in page, word
 
 
 def test_the_page_on_suggesters_runs_from_top_to_bottom(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

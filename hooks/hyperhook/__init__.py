@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from hyperhook.constraint import Constraint
+from hyperhook.current import current_trial
 from hyperhook.errors import HyperhookError, TrialPruned
 from hyperhook.hookspecs import hookimpl
 from hyperhook.objective import CurvePoint, Maximize, Minimize, Objective, Point
@@ -13,7 +14,7 @@ from hyperhook.priors import Beta, LogNormal, Normal
 from hyperhook.records import Artifact, Dataset, Prediction, StudyRecord, TrialRecord, TrialState
 from hyperhook.space import Space
 from hyperhook.tracker import Tracker
-from hyperhook.trial import Trial, current_trial
+from hyperhook.trial import Trial
 
 if TYPE_CHECKING:
     from hyperhook.study import Study

@@ -17,6 +17,7 @@
     │   ├── TooManyFailuresError       trial after trial failed, so the search was stopped
     │   ├── EmptyStudyError            nothing to answer with: no trial has a value yet
     │   └── NothingLeftError           nothing to ask for: the suggester has nothing left to try
+    ├── SweepError (ValueError)        a sweep file that cannot be read: its line, its key, what was expected
     ├── TrialStateError                a trial that has ended already
     ├── TrialPruned                    no error: a training function raises it to end its trial as PRUNED
     ├── StoreError                     the store cannot be opened, read or written
@@ -43,6 +44,7 @@ __all__ = [
     "StoreError",
     "StudyError",
     "StudyMismatchError",
+    "SweepError",
     "TooManyFailuresError",
     "TrialPruned",
     "TrialStateError",
@@ -109,6 +111,10 @@ class EmptyStudyError(StudyError):
 
 class NothingLeftError(StudyError):
     """The suggester has nothing left to try."""
+
+
+class SweepError(HyperhookError, ValueError):
+    """A sweep file that cannot be read."""
 
 
 class TrialStateError(HyperhookError):

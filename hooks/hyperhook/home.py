@@ -6,6 +6,8 @@
       hyperhook.db                       the store, where it is not a PostgreSQL
       trials/<trial id>/journal.jsonl    what happened in a trial
       trials/<trial id>/cursors/         how far each tracker is
+      trials/<trial id>/output.log       what the program of an agent wrote
+      trials/<trial id>/attached         the program of an agent logs into the trial by itself
       studies/<study>/trackers/          where each tracker of a study writes to
       studies/<study>/journal.jsonl      when processes began and ended their work on a study
       running/<trial id>                 locked by the process that runs the trial; the lock dies with it
@@ -29,7 +31,10 @@ from urllib.parse import unquote
 from hyperhook.errors import StoreError
 from hyperhook.names import file_name
 
-__all__ = ["Home", "Lock"]
+__all__ = ["STUDY_ITEM", "TRIAL_VARIABLE", "Home", "Lock"]
+
+TRIAL_VARIABLE = "HYPERHOOK_TRIAL"
+"""The variable that names, in a program's environment, the trial that it was started for."""
 
 STUDY_ITEM = "study"
 """The name, in an outbox, of the study's own journal; never a trial's id."""

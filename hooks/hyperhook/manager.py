@@ -39,7 +39,7 @@ def installed(group: str = PROJECT) -> dict[str, EntryPoint]:
 
 
 def load_plugin(plugin: str | object, options: Mapping[str, object] | None = None) -> object:
-    """Return the plugin of that name, made with its defaults; an instance is returned as it is.
+    """Return the plugin of that name; an instance is returned as it is.
 
     Args:
         plugin: Its name, or the plugin itself.

@@ -110,6 +110,11 @@ class PartSink:
         """Delete a file below the part's folder."""
         return self._sink.discard(f"{self._name}/{place}")
 
+    @property
+    def is_lost(self) -> bool:
+        """Whether the trial is another process's by now, or was ended by one."""
+        return self._sink.is_lost
+
     def meet(self, trial: TrialRecord, name: str, asked: Parameter) -> Scalar:
         """Return the value of a parameter that the trial asks for: all parts have the same."""
         return self._sink.meet(trial, name, asked)

@@ -21,7 +21,7 @@ from hyperhook.home import Lock
 from hyperhook.parameters import Scalar
 from hyperhook.records import TrialRecord
 
-__all__ = ["Launch", "Silence"]
+__all__ = ["Launch", "Silence", "rank"]
 
 _VARIABLE = "HYPERHOOK_LAUNCH"
 _POLL_SECONDS = 0.05
@@ -52,7 +52,7 @@ class Launch:
     @property
     def follows(self) -> bool:
         """Whether another process leads."""
-        return self._shared_token is not None and _rank() > 0
+        return self._shared_token is not None and rank() > 0
 
     @property
     def is_shared(self) -> bool:
@@ -115,6 +115,8 @@ class Silence:
     def __init__(self, find: Callable[[str], TrialRecord | None] | None = None) -> None:
         self._find = find
 
+    is_lost = False
+
     def emit(self, trial: TrialRecord, event: object) -> None:
         """Drop an event."""
 
@@ -148,7 +150,8 @@ class Silence:
         return False
 
 
-def _rank() -> int:
+def rank() -> int:
+    """Return which process of a launch this one is, from 0: the one that leads."""
     return int(os.environ.get("RANK") or os.environ.get("LOCAL_RANK") or 0)
 
 
@@ -157,4 +160,4 @@ def _shared_token() -> str | None:
     elastic = os.environ.get("TORCHELASTIC_RUN_ID")
     if elastic is not None:
         return f"{elastic}/{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}/{os.getppid()}"
-    return os.environ.get(_VARIABLE) if _rank() > 0 else None
+    return os.environ.get(_VARIABLE) if rank() > 0 else None

@@ -32,6 +32,11 @@ class Sink(Protocol):
         """Return the value of a parameter that a trial asks for as it goes, and keep it."""
         ...
 
+    @property
+    def is_lost(self) -> bool:
+        """Whether the trial is another process's by now, or was ended by one."""
+        ...
+
     def should_stop(self, trial: TrialRecord, curve: Curve, *, expects: bool) -> bool:
         """Ask the pruners; where the objective's metric is expected to have been logged by now, insist on it."""
         ...

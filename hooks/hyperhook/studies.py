@@ -172,6 +172,23 @@ class Studies(Turns):
         known = self._known.get(name)
         return () if known is None else known.queued
 
+    def keep_sweep(self, name: str, sweep: str) -> None:
+        """Keep what the agents of a study go by; see `sweep.order.Order`."""
+        studies = self._tables.studies
+        changed = studies.update().where(studies.c.name == name).values(sweep=sweep)
+        self._database.write(lambda connection: connection.execute(changed))
+
+    def sweep(self, name: str) -> str | None:
+        """Return what the agents of a study go by; None where it came from no sweep file, or is not there."""
+        studies = self._tables.studies
+        wanted = studies.select().where(studies.c.name == name)
+
+        def work(connection: Connection) -> str | None:
+            row = connection.execute(wanted).one_or_none()
+            return None if row is None else row.sweep
+
+        return self._database.read(work)
+
     def study_names(self) -> list[str]:
         """Return the names of all studies, the oldest first."""
         studies = self._tables.studies

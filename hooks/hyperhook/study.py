@@ -17,7 +17,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, SupportsFloat, overload
 
 from hyperhook import insight
-from hyperhook.address import VARIABLE
+from hyperhook.address import VARIABLE, Address
 from hyperhook.asking import Draft, draft, ended, filled, nothing_left, suggested, total, used
 from hyperhook.constraint import Constraint, Relation, as_constraints
 from hyperhook.errors import (
@@ -125,7 +125,7 @@ class Study:
         seed: int | None = None,
         flush_timeout_seconds: float = 60.0,
         max_consecutive_failures: int = 5,
-        storage: str | None = None,
+        storage: str | Address | None = None,
         lease_seconds: float = LEASE_SECONDS,
         max_retries: int | None = None,
     ) -> None:
@@ -775,7 +775,7 @@ class Study:
 
 
 def _check_sharing(storage: object, lease_seconds: object, max_retries: object) -> None:
-    if storage is not None and not isinstance(storage, str):
+    if storage is not None and not isinstance(storage, str | Address):
         raise StudyError(f"storage: expected a URL, got {type(storage).__name__}")  # whose text may hold a password
     if not isinstance(lease_seconds, int | float) or not 0 < lease_seconds < math.inf:
         raise StudyError(f"lease_seconds: expected a number above 0, got {lease_seconds!r}")

@@ -57,6 +57,7 @@ def define_tables() -> Tables:
         Column("further", Text),
         Column("grows", Integer),
         Column("max_retries", Integer),
+        Column("sweep", Text),
     )
     trials = Table(
         "trials",

@@ -25,6 +25,7 @@ from hyperhook.events import (
     MetricsLogged,
     ParamsLogged,
     StopRequested,
+    TrialResumed,
     finite,
 )
 from hyperhook.objective import Objective, Point
@@ -146,6 +147,11 @@ class Trial(ArtifactLog, DescriptionLog, ParamsByRun):
     def has_ended(self) -> bool:
         """Whether it has ended here: it was told, put back into the queue, or is another process's by now."""
         return self._has_ended
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether it is another process's by now, or was ended by one."""
+        return self._sink.is_lost
 
     @property
     def last_step(self) -> int | None:
@@ -428,8 +434,8 @@ class Trial(ArtifactLog, DescriptionLog, ParamsByRun):
                 self._known_datasets[event.name, event.context] = event.dataset()
             elif isinstance(event, ArtifactLogged | ArtifactRemoved):
                 self._note(event)
-            elif isinstance(event, StopRequested):
-                self._stop_requested = True
+            elif isinstance(event, StopRequested | TrialResumed):
+                self._stop_requested = isinstance(event, StopRequested)
 
     def __getstate__(self) -> dict[str, Any]:
         self.flush()

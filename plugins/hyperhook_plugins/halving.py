@@ -5,11 +5,11 @@ Parallel Hyperparameter Tuning" (MLSys 2020). There a trial waits at a rung unti
 judged once, as it comes to the rung, and goes on or stops for good, so that no checkpoint has to be kept.
 
 =========  ============================================================================================================
-rung       min_steps · reduction^k epochs (or steps), all integers: 1, 3, 9, 27, …
+rung       min_steps · reduction^k epochs (or steps), all integers: 1, 3, 9, 27, …; or as they are given
 arrival    a trial's first point at or behind a rung, and before the next one; a trial that leaps over rungs arrives at
            the last of them only
 n          how many trials have arrived at a rung, the one that is judged included
-kept       the best ⌊n / reduction⌋ of them, at least one; a trial that is as good as one that is kept is kept
+kept       the best ⌊n / reduction⌋ + spare of them, at least one; a trial that is as good as one that is kept is kept
 =========  ============================================================================================================
 
 Who arrived before is told by `CurvePoint.order`, so that the answer to a question is always the same, whoever asks it
@@ -19,7 +19,8 @@ and when.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import accumulate, takewhile
 
@@ -41,6 +42,9 @@ class ASHA:
             known; then a trial may be stopped at a rung where it would have ended anyway.
         reduction: One of how many trials goes on from a rung, from 2.
         unit: What is counted: ``"epoch"``, the trainer's epochs, or ``"step"``, its global steps.
+        rungs: The rungs themselves, ascending ints from 1, in place of `min_steps` and `max_steps`: nothing is decided
+            behind the last. Then `reduction` may be any number above 1.
+        spare: How many trials go on from a rung beside one of `reduction`, from 0.
 
     Raises:
         ValueError: An option is out of its range.
@@ -51,22 +55,38 @@ class ASHA:
     """
 
     def __init__(
-        self, *, min_steps: int = 1, max_steps: int | None = None, reduction: int = 3, unit: Unit = "epoch"
+        self,
+        *,
+        min_steps: int = 1,
+        max_steps: int | None = None,
+        reduction: float = 3,
+        unit: Unit = "epoch",
+        rungs: Sequence[int] | None = None,
+        spare: int = 0,
     ) -> None:
-        _check("ASHA", min_steps, reduction, unit)
+        if rungs is None:
+            _check_int("ASHA", "reduction", reduction, 2)
+        else:
+            _check_rungs(rungs, reduction, min_steps, max_steps)
+        _check("ASHA", min_steps, unit)
         if max_steps is not None:
             _check_int("ASHA", "max_steps", max_steps, min_steps + 1, ", behind the first rung")
-        self.min_steps = min_steps
+        _check_int("ASHA", "spare", spare, 0)
+        self.min_steps = min_steps if rungs is None else rungs[0]
         self.max_steps = max_steps
         self.reduction = reduction
         self.unit: Unit = unit
+        self.spare = spare
+        self._given = None if rungs is None else tuple(rungs)
 
     @property
     def rungs(self) -> tuple[int, ...] | None:
-        """The rungs up to `max_steps`; None where there is no end to them."""
+        """The rungs up to `max_steps`, or those that were given; None where there is no end to them."""
+        if self._given is not None:
+            return self._given
         if self.max_steps is None:
             return None
-        return tuple(_rungs(self.min_steps, self.max_steps, self.reduction))
+        return tuple(_rungs(self.min_steps, self.max_steps, int(self.reduction)))
 
     @hookimpl
     def should_stop(self, study: StudyRecord, trial: TrialRecord) -> bool | None:
@@ -77,28 +97,38 @@ class ASHA:
         done = last.done(self.unit)
         if done < self.min_steps or (self.max_steps is not None and done >= self.max_steps):
             return None
-        *_, rung = _rungs(self.min_steps, done, self.reduction)
-        if self._arrival(trial, rung) != last:
+        rung, following = self._around(done)
+        if self._arrival(trial, rung, following) != last:
             return None
         loss = study.loss_at(last)
-        rivals = [study.loss_at(point) for point in self._rivals(study, trial, rung, last)]
-        kept = max((len(rivals) + 1) // self.reduction, 1)
+        rivals = [study.loss_at(point) for point in self._rivals(study, trial, rung, following, last)]
+        kept = max(int((len(rivals) + 1) // self.reduction) + self.spare, 1)
         return True if math.isinf(loss) or sum(rival < loss for rival in rivals) >= kept else None
 
-    def _rivals(self, study: StudyRecord, trial: TrialRecord, rung: int, last: CurvePoint) -> Iterator[CurvePoint]:
+    def _around(self, done: int) -> tuple[int, float]:
+        """Return the last rung up to `done`, and the one behind it."""
+        if self._given is None:
+            *_, rung = _rungs(self.min_steps, done, int(self.reduction))
+            return rung, rung * self.reduction
+        behind = bisect_right(self._given, done)
+        return self._given[behind - 1], self._given[behind] if behind < len(self._given) else math.inf
+
+    def _rivals(
+        self, study: StudyRecord, trial: TrialRecord, rung: int, following: float, last: CurvePoint
+    ) -> Iterator[CurvePoint]:
         """Yield where the other trials stood that came to a rung before this one."""
         for other in study.trials:
             if other.curve and other.id != trial.id:
-                point = self._arrival(other, rung)
+                point = self._arrival(other, rung, following)
                 if point is not None and point.order < last.order:
                     yield point
 
-    def _arrival(self, trial: TrialRecord, rung: int) -> CurvePoint | None:
+    def _arrival(self, trial: TrialRecord, rung: int, following: float) -> CurvePoint | None:
         """Return the point with which a trial came to a rung; None where it has not, or leapt over it."""
         unit = self.unit
         for point in trial.curve:
             if (done := point.done(unit)) >= rung:
-                return point if done < rung * self.reduction else None
+                return point if done < following else None
         return None
 
 
@@ -129,7 +159,8 @@ class Hyperband:
     """
 
     def __init__(self, *, min_steps: int = 1, max_steps: int = 81, reduction: int = 3, unit: Unit = "epoch") -> None:
-        _check("Hyperband", min_steps, reduction, unit)
+        _check_int("Hyperband", "reduction", reduction, 2)
+        _check("Hyperband", min_steps, unit)
         _check_int("Hyperband", "max_steps", max_steps, min_steps * reduction, ", so that there are two rungs")
         starts = tuple(_rungs(min_steps, max_steps, reduction))
         brackets = len(starts)
@@ -173,9 +204,19 @@ def _coprime(size: int) -> int:
     return next(stride for stride in range(max(near, 1), 2 * size + 2) if math.gcd(stride, size) == 1)
 
 
-def _check(who: str, min_steps: int, reduction: int, unit: str) -> None:
+def _check_rungs(rungs: Sequence[int], reduction: float, min_steps: int, max_steps: int | None) -> None:
+    if min_steps != 1 or max_steps is not None:
+        raise ValueError("ASHA: rungs take the place of min_steps and max_steps; leave these out")
+    if isinstance(rungs, str) or not isinstance(rungs, Sequence) or not rungs:
+        raise ValueError(f"ASHA: rungs must be ascending ints from 1, as in [1, 3, 9], got {rungs!r}")
+    for rung, least in zip(rungs, (1, *(rung + 1 for rung in rungs)), strict=False):
+        _check_int("ASHA", "each rung", rung, least, ", behind the one before it" if least > 1 else "")
+    if isinstance(reduction, bool) or not isinstance(reduction, int | float) or not 1 < reduction < math.inf:
+        raise ValueError(f"ASHA: reduction must be a number above 1, got {reduction!r}")
+
+
+def _check(who: str, min_steps: int, unit: str) -> None:
     _check_int(who, "min_steps", min_steps, 1)
-    _check_int(who, "reduction", reduction, 2)
     if unit not in ("epoch", "step"):
         raise ValueError(f"{who}: unit must be 'epoch' or 'step', got {unit!r}")
 

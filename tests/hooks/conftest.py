@@ -51,12 +51,12 @@ def mirrors(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> ModuleType:
 def publish(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., None]:
     """Publishes an entry point, as an installed distribution would."""
 
-    def add(name: str, target: str, *requires: str) -> None:
+    def add(name: str, target: str, *requires: str, group: str = "hyperhook") -> None:
         folder = tmp_path / "site" / f"{name}_dist-1.0.dist-info"
         folder.mkdir(parents=True)
         needs = "".join(f"Requires-Dist: {line}\n" for line in requires)
         (folder / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}-dist\nVersion: 1.0\n{needs}")
-        (folder / "entry_points.txt").write_text(f"[hyperhook]\n{name} = {target}\n")
+        (folder / "entry_points.txt").write_text(f"[{group}]\n{name} = {target}\n")
         monkeypatch.syspath_prepend(str(folder.parent))
 
     return add
