@@ -84,11 +84,15 @@ def suggested(study: StudyRecord, manager: Manager) -> dict[str, Scalar] | None:
 
 
 def ended(study: StudyRecord, manager: Manager) -> str | None:
-    """Return why a study is to begin no further trial, by the hook `should_end`; None where it goes on.
+    """Return why a study is to begin no further trial; None where it goes on.
+
+    Somebody stopped it, or a plugin says so by the hook `should_end`.
 
     Raises:
         PluginError: A plugin answered with something that is no text.
     """
+    if study.stopped is not None:
+        return f"it was stopped ({study.stopped}); `hyperhook stop --undo {study.name}` lets it go on"
     reason = manager.decide.should_end(study=aligned(study)) if manager.decides("should_end") else None
     if reason is not None and (not isinstance(reason, str) or not reason):
         raise PluginError(f"should_end: expected a reason in words, or None to go on, got {reason!r}; mend the plugin")

@@ -23,8 +23,9 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import shutil
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -214,6 +215,14 @@ class Home:
         """The trackers that a study has an outbox for."""
         folder = self.path / "outbox" / file_name(study)
         return sorted(unquote(name) for name in os.listdir(folder)) if folder.exists() else []
+
+    def forget(self, study: str, trials: Iterable[str]) -> None:
+        """Delete all that belongs to a study, and to its trials."""
+        for trial_id in trials:
+            shutil.rmtree(self.trial(trial_id), ignore_errors=True)
+            self.alive(trial_id).path.unlink(missing_ok=True)
+        for folder in ("studies", "outbox", "calls"):
+            shutil.rmtree(self.path / folder / file_name(study), ignore_errors=True)
 
     def delivered(self, study: str, tracker: str, item: str) -> None:
         """Take the mark off an item that has arrived whole."""

@@ -127,6 +127,7 @@ class StudyRecord:
         grows: Whether the space grows with what trials ask for (define-by-run). A trial's params then are those that it
             asked for; suggesters get trials that fit the space, see `growth`.
         max_retries: How often a trial whose worker died is queued again; 0 for never.
+        stopped: Why somebody stopped it, so that no further trial begins; None where nobody did.
     """
 
     name: str
@@ -138,6 +139,7 @@ class StudyRecord:
     further: tuple[Objective, ...] = ()
     grows: bool = False
     max_retries: int = 0
+    stopped: str | None = None
 
     @property
     def objectives(self) -> tuple[Objective, ...]:

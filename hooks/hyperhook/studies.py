@@ -11,9 +11,9 @@ from hyperhook.constraint import Constraint
 from hyperhook.errors import ObjectiveError, StudyError, StudyMismatchError
 from hyperhook.known import Known
 from hyperhook.objective import Objective
-from hyperhook.records import StudyRecord, TrialRecord
+from hyperhook.records import StudyRecord, TrialRecord, TrialState
 from hyperhook.space import Space
-from hyperhook.tables import study_of, study_values
+from hyperhook.tables import study_of, study_values, trial_of
 from hyperhook.turns import Turns
 
 if TYPE_CHECKING:
@@ -171,6 +171,41 @@ class Studies(Turns):
         """Return the QUEUED trials of a study by number, in the order in which they are to begin: as last read."""
         known = self._known.get(name)
         return () if known is None else known.queued
+
+    def stop(self, name: str, reason: str | None) -> None:
+        """Let no further trial begin; None lets them begin again.
+
+        Raises:
+            StudyError: There is no study of that name.
+        """
+        studies = self._tables.studies
+        changed = studies.update().where(studies.c.name == name).values(stopped=reason)
+        if not self._database.write(lambda connection: connection.execute(changed).rowcount):
+            raise StudyError(f"there is no study {name!r} here")
+
+    def delete(self, name: str) -> tuple[TrialRecord, ...]:
+        """Delete a study with its trials, which are returned, atomically.
+
+        Raises:
+            StudyError: There is no study of that name, or a worker runs a trial of it.
+        """
+        studies, trials, points = self._tables.studies, self._tables.trials, self._tables.points
+
+        def work(connection: Connection) -> tuple[TrialRecord, ...]:
+            if self._take_turn(connection, name) is None:
+                raise StudyError(f"there is no study {name!r} here")
+            found = connection.execute(trials.select().where(trials.c.study == name).order_by(trials.c.number)).all()
+            running = [trial_of(row).name for row in found if row.state == TrialState.RUNNING]
+            if running:
+                raise StudyError(f"study {name!r} has trials that run: {', '.join(running)}; wait for their end")
+            for table in (points, trials):
+                connection.execute(table.delete().where(table.c.study == name))
+            connection.execute(studies.delete().where(studies.c.name == name))
+            return tuple(map(trial_of, found))
+
+        deleted = self._database.write(work)
+        self._known.pop(name, None)
+        return deleted
 
     def keep_sweep(self, name: str, sweep: str) -> None:
         """Keep what the agents of a study go by; see `sweep.order.Order`."""

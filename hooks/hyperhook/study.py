@@ -271,12 +271,27 @@ class Study:
     def record(self) -> StudyRecord:
         """Return the study as it stands, with all its trials."""
         now = self._workspace.store.study(self.name)
-        return nested(replace(self._record, space=now.space, trials=now.trials))
+        return nested(replace(self._record, space=now.space, trials=now.trials, stopped=now.stopped))
 
     @property
     def ended(self) -> str | None:
-        """Why the study is to begin no further trial, as its plugins find now (`should_end`); None where it goes on."""
+        """Why the study is to begin no further trial: somebody stopped it, or a plugin finds so now (`should_end`)."""
         return ended(self.record(), self._manager)
+
+    def stop(self, reason: str = "by hand") -> None:
+        """Let no worker begin a further trial; those that run go on to their end.
+
+        Args:
+            reason: Why, in a few words.
+
+        Example:
+            >>> study.stop("the cluster is needed")  # doctest: +SKIP
+        """
+        self._workspace.store.stop(self.name, str(reason))
+
+    def unstop(self) -> None:
+        """Let workers begin trials again, after `stop`."""
+        self._workspace.store.stop(self.name, None)
 
     @overload
     def predict(self, params: Params) -> Prediction: ...

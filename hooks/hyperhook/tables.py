@@ -57,6 +57,7 @@ def define_tables() -> Tables:
         Column("further", Text),
         Column("grows", Integer),
         Column("max_retries", Integer),
+        Column("stopped", Text),
         Column("sweep", Text),
     )
     trials = Table(
@@ -132,6 +133,7 @@ def study_of(row: Row[Any]) -> StudyRecord:
         further=further,
         grows=grows,
         max_retries=row.max_retries or 0,
+        stopped=row.stopped,
     )
 
 

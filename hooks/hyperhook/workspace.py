@@ -271,6 +271,19 @@ class Workspace:
         """Whether `reap` saw a lease that has run out, and watches it."""
         return self._reaper.suspects
 
+    def delete(self, study: str) -> tuple[TrialRecord, ...]:
+        """Delete a study for good: its trials, which are returned, their journals and artifacts.
+
+        What trackers were sent stays there.
+
+        Raises:
+            StudyError: There is no study of that name, or a worker runs a trial of it.
+        """
+        self.reap(study, ())
+        deleted = self.store.delete(study)
+        self.home.forget(study, [trial.id for trial in deleted])
+        return deleted
+
     def reap(self, study: str, trackers: Iterable[str]) -> list[TrialRecord]:
         """Take the trials of a study from workers that are gone; complete what a crash left half done.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
@@ -17,6 +18,7 @@ import pytest
 
 import hyperhook as hh
 from hyperhook import cli, courier
+from hyperhook.errors import NothingLeftError
 from hyperhook.home import Home
 from hyperhook.study import Study
 from hyperhook_adapters.tensorboard import TensorBoard
@@ -522,3 +524,50 @@ def test_the_shell_completes_names_of_studies(
     with pytest.raises(SystemExit):
         cli.main()
     assert capsys.readouterr().out.split() == ["bowl", "bell"]
+
+
+def test_stop_lets_no_worker_begin_until_it_is_undone(
+    hyperhook: Callable[..., Done], study: OpenStudy, caplog: pytest.LogCaptureFixture
+) -> None:
+    made = study()
+    running = made.ask()
+    assert hyperhook("stop", "s", "--reason", "lunch").out == ["s: no further trial begins; 1 run to their end"]
+    made.tell(running, 0.5)
+    made.run(train, trials=3)
+    assert [trial.state for trial in made.trials] == ["COMPLETE"]
+    assert made.ended == "it was stopped (lunch); `hyperhook stop --undo s` lets it go on"
+    assert f"study s ends: {made.ended}" in caplog.messages
+    assert study().ended == made.ended
+    with pytest.raises(NothingLeftError, match=r"it was stopped \(lunch\)"):
+        made.ask()
+    assert hyperhook("stop", "s", "--undo").out == ["s: goes on"]
+    assert made.ended is None
+    made.run(train, trials=3)
+    assert len(made.trials) == 3
+    assert hyperhook("stop", "t").code == 2
+
+
+def test_delete_leaves_nothing_of_a_study_and_all_of_the_others(
+    hyperhook: Callable[..., Done], study: OpenStudy, mirror: Path, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = study("kept")
+    kept.run(train, trials=2)
+    files = {path for path in home.rglob("*") if path.is_file()}
+    gone = study("gone/..", trackers=["mirror"], delivery="inline")
+    gone.run(train, trials=2)
+    live = gone.ask()
+    done = hyperhook("delete", "gone/..", "--yes")
+    assert (done.code, done.out) == (2, [])
+    assert done.err == ["hyperhook: study 'gone/..' has trials that run: gone/..-2; wait for their end"]
+    gone.tell(live, 0.5)
+    gone.close()
+    monkeypatch.setattr(sys, "stdin", io.StringIO("n\n"))
+    assert hyperhook("delete", "gone/..").code == 1
+    assert len(gone.trials) == 3
+    assert hyperhook("delete", "gone/..", "--yes").out == ["gone/..: 3 trials deleted"]
+    left = {path for path in home.rglob("*") if path.is_file()}
+    assert {path for path in left - files if path.parent.name not in ("logs", "launches")} == set()
+    assert files - left == set()
+    assert [row["study"] for row in hyperhook("studies").table()] == ["kept"]
+    assert hyperhook("delete", "gone/..", "--yes").code == 2
+    assert len(study("gone/..").trials) == 0

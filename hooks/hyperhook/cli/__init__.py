@@ -5,7 +5,7 @@ from __future__ import annotations
 import typer
 from rich.console import Console
 
-from hyperhook.cli.changing import enqueue
+from hyperhook.cli.changing import delete, enqueue, stop
 from hyperhook.cli.delivering import export, sync
 from hyperhook.cli.looking import best, plugins, show, status, studies
 from hyperhook.cli.working import agent, run, sweep
@@ -15,7 +15,7 @@ __all__ = ["app", "main"]
 
 app = typer.Typer(no_args_is_help=True, help="One callback, every tracker, any search: look at what was recorded.")
 
-for command in (plugins, studies, show, best, status, sync, enqueue, export):
+for command in (plugins, studies, show, best, status, sync, export, enqueue, stop, delete):
     app.command()(command)
 app.command()(sweep)
 app.command()(agent)
