@@ -93,6 +93,11 @@ class Workers:
         rows = self.done.read_text().splitlines() if self.done.exists() else []
         return [(int(number), what) for number, what, _ in map(str.split, rows)]
 
+    def processes(self) -> set[int]:
+        """Those that have logged something."""
+        rows = self.done.read_text().splitlines() if self.done.exists() else []
+        return {int(row.split()[2]) for row in rows}
+
     def study(self) -> StudyRecord:
         return Store(Address(self.storage)).study("s")
 
@@ -200,16 +205,16 @@ def test_without_retries_a_worker_that_is_told_to_end_ends_as_always(
 def test_a_database_that_is_away_for_a_while_is_waited_for(
     workers: Callable[..., Workers], mortal_postgres: Any
 ) -> None:
-    group = workers(mortal_postgres.database(), trials=6, steps=4, retries=0)
+    group = workers(mortal_postgres.database(), trials=20, steps=4, retries=0, seconds=0.1)
     crew = [group.start(f"machine-{index}") for index in range(2)]
-    wait_for(lambda: len(group.lines()) >= 3)
+    wait_for(lambda: group.processes() == {process.pid for process in crew})
     mortal_postgres.kill()
     wait_for(lambda: "does not answer" in group.said)
     assert all(map(alive, crew))
     mortal_postgres.start()
     for process in crew:
         assert process.wait(60) == 0, group.said
-    check(group, 6)
+    check(group, 20)
     assert "answers again" in group.said
     assert group.said.count("does not answer") <= 2  # once for each outage and worker
     assert "cret" not in group.said

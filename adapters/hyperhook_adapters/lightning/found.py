@@ -10,9 +10,10 @@ __all__ = ["FoundCallback"]
 
 
 class FoundCallback(HyperhookCallback):
-    """A `HyperhookCallback` that stays silent where the script has one of its own."""
+    """A `HyperhookCallback` that stays silent where the script has one of its own, or another one was found first."""
 
     def _open(self, trainer: Any) -> None:
-        others = (callback for callback in trainer.callbacks if isinstance(callback, HyperhookCallback))
-        if all(callback is self for callback in others):
+        ours = [callback for callback in trainer.callbacks if isinstance(callback, HyperhookCallback)]
+        found = [callback for callback in ours if isinstance(callback, FoundCallback)]
+        if found == ours and found[0] is self:
             super()._open(trainer)

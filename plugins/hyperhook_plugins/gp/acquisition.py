@@ -32,6 +32,8 @@ References:
     Kandasamy, Schneider, Póczos: High Dimensional Bayesian Optimisation and Bandits via Additive Models. ICML 2015.
     Desautels, Krause, Burdick: Parallelizing Exploration-Exploitation Tradeoffs in Gaussian Process Bandit
     Optimization. JMLR 2014.
+    Jones: A Taxonomy of Global Optimization Methods Based on Response Surfaces. Journal of Global Optimization 21, 2001
+    (targets below the best loss, for `expected_improvement`'s f*; see `mind`).
     Letham, Karrer, Ottoni, Bakshy: Constrained Bayesian Optimization with Noisy Experiments. Bayesian Analysis 2019.
 """
 

@@ -53,9 +53,9 @@ class GP:
         seed: Seed of the search; by default that of the study. With one, the same trials give the same suggestion.
         acquisition: What the next trial is chosen by: ``"ei"`` (log expected improvement), ``"pi"`` (log probability of
             improvement), ``"ucb"`` (confidence bound), ``"thompson"`` (the minimum of a function drawn from what is
-            believed), ``"nei"`` (expected improvement over what the noise may hide), or ``"auto"``: ``"ei"``, but
-            where the losses turn out to be noisy ``"nei"``, and where they are very much so, in turn with
-            ``"thompson"``. With several objectives it is always the expected hypervolume improvement.
+            believed), ``"nei"`` (expected improvement over what the noise may hide), or ``"auto"``: ``"ei"``, every
+            other time over a target below the best loss; where the losses turn out to be noisy ``"nei"``, and where
+            they are very much so, in turn with ``"thompson"``. With several objectives it is always the expected hypervolume improvement.
         per_second: Prefer trials that take less time, by the durations of those before them: what counts is the
             expected improvement per second.
         warm_start: Earlier studies to learn from: names of studies in the same home, or records, as ``Study.record()``
