@@ -43,7 +43,7 @@ class Address:
 
     def __init__(self, url: str | Path) -> None:
         self.url = _file(url) if isinstance(url, Path) else _parsed(url)
-        self._known[self._bare] = self.url
+        self._known[self.bare] = self.url
 
     def __repr__(self) -> str:
         return f"Address({str(self)!r})"
@@ -62,7 +62,8 @@ class Address:
         return self.url.render_as_string(hide_password=False)
 
     @property
-    def _bare(self) -> str:
+    def bare(self) -> str:
+        """The URL without what is secret in it, for everybody to see."""
         return _without_secrets(self.url)._replace(password=None).render_as_string()
 
     @classmethod
@@ -73,14 +74,14 @@ class Address:
         return cls(storage or os.environ.get(VARIABLE) or default)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"url": self.secret if get_spawning_popen() is not None else self._bare}
+        return {"url": self.secret if get_spawning_popen() is not None else self.bare}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         url = _parsed(state["url"])
         if os.environ.get(VARIABLE):
             Address(os.environ[VARIABLE])
         self.url = url
-        self.url = self._known.get(self._bare, url) if url.password is None else url
+        self.url = self._known.get(self.bare, url) if url.password is None else url
 
 
 def _parsed(text: str) -> URL:

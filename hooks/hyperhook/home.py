@@ -23,9 +23,11 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import secrets
 import shutil
 import threading
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -134,10 +136,17 @@ class Home:
         try:
             for folder in ("trials", "studies", "running", "outbox", "logs"):
                 (self.path / folder).mkdir(parents=True, exist_ok=True)
+            with suppress(FileExistsError), open(self.path / "identity", "x") as identity:
+                identity.write(secrets.token_hex(8))
         except OSError as error:
             raise self._unwritable(error.strerror or str(error)) from error
         if not os.access(self.path, os.W_OK | os.X_OK):
             raise self._unwritable("permission denied")
+
+    @property
+    def identity(self) -> str:
+        """A token that no other home has, whatever its path: two machines may have the same names and paths."""
+        return (self.path / "identity").read_text()
 
     def exists(self) -> bool:
         """Tell whether the directory was made, and not deleted since."""

@@ -94,7 +94,7 @@ class Reaper:
             if not self._is_here(holding):
                 alive.release()  # it goes on elsewhere
                 return []
-            if journalled is not None and journalled.state.is_finished:
+            if journalled is not None and journalled.state.is_finished and not _goes_on(journalled):
                 end = journalled
                 ended = self._store.finish(trial_id, end.state, end.point, end.error, holding.worker)
             else:
@@ -171,3 +171,8 @@ def as_ended(trial: TrialRecord, state: TrialState, point: Point | None, error: 
     """Return a trial as it ended just now."""
     finished = max(time.time(), trial.started_time)
     return replace(trial.at(point), state=state, error=error, finished_time=finished)
+
+
+def _goes_on(journalled: TrialRecord) -> bool:
+    """Tell whether a journal ends where its trial was put back into the queue: that is no end of a run behind it."""
+    return journalled.state is TrialState.KILLED and (journalled.error or "").endswith(QUEUED_AGAIN)

@@ -726,6 +726,8 @@ class Study:
             if budget is None or len(study.trials) < budget or used(study) < budget:
                 reason = ended(study, self._manager)
                 if reason is not None:
+                    if self._session.reap():
+                        continue  # what a dead process ran counted
                     self._say_why(reason)
                     return None
                 drafted = draft(study, self._manager, self._next_queued())

@@ -77,11 +77,9 @@ def define_tables() -> Tables:
         Column("launch", String(64)),
         Column("stderr", Float),
         Column("metrics", Text),
-        Column("epochs", Integer),
+        Column("epochs", big),
         Column("proposed", Text),
-        Column(
-            "changed", big
-        ),  # counts the changes of a study's trials, so that a reader needs to read no more than those
+        Column("changed", big),  # counts the changes of a study's trials, so that a reader reads no more than those
         Column("worker", String(64)),  # who runs it, by a token of this run; it stays when the trial has ended
         Column("place", Text),  # where its lock and its journal lie
         Column("renewed", Float),  # when the worker said last that it lives, by the clock of the store

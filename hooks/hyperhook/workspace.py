@@ -88,7 +88,7 @@ class Workspace:
         Locks of another machine say nothing here, even where it shares the directory. An SQLite file is on one machine.
         """
         path = str(self.home.path)
-        return f"{socket.gethostname()}:{path}" if self.store.is_shared else path
+        return f"{socket.gethostname()}:{path}:{self.home.identity}" if self.store.is_shared else path
 
     def journal_path(self, trial_id: str) -> Path:
         """Where a trial's journal lies."""

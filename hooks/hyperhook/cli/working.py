@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import os
-import re
 import shlex
 import sys
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
+from hyperhook.address import Address
 from hyperhook.agent import Agent
 from hyperhook.attempt import how_it_ended
 from hyperhook.cli.console import HomeOption, StudyArgument, opened, say
@@ -179,16 +179,16 @@ def _study(name: str, sweep: Sweep, home: Path, **options: Any) -> Study:
 
 
 def _share(storage: str | None) -> None:
-    """Let this process, and every program that it starts, find the database."""
-    if storage is not None:
-        os.environ[_STORAGE] = storage
+    """Let this process, and every program that it starts, find the database, whichever directory they are in."""
+    chosen = storage or os.environ.get(_STORAGE)
+    if chosen:
+        os.environ[_STORAGE] = Address(chosen).secret
 
 
 def _where(storage: str | None, home: Path | None, workspace: Workspace) -> list[str]:
     """Return the options by which another process finds a study; a password is not among them."""
     place = [] if home is None and "HYPERHOOK_HOME" in os.environ else ["--home", str(workspace.home.path)]
-    shown = None if storage is None else re.sub(r"(://[^/@:]*):[^/@]*@", r"\1@", storage)
-    return place if shown is None else ["--storage", shown, *place]
+    return place if storage is None else ["--storage", Address(storage).bare, *place]
 
 
 def _text(file: Path) -> str:

@@ -7,7 +7,8 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any, NoReturn, cast
 
-from hyperhook.errors import ObjectiveError, SpaceError, SweepError
+from hyperhook.address import Address
+from hyperhook.errors import ObjectiveError, SpaceError, StoreError, SweepError
 from hyperhook.objective import Objective
 from hyperhook.parameters import Parameter, Scalar
 from hyperhook.space import Space
@@ -62,7 +63,7 @@ class _Reader:
         if objective is None and (method == "bayes" or "early_terminate" in top):
             needs = top["early_terminate" if method != "bayes" else "method"]
             self._refuse(needs, "metric", "it is missing; expected the metric to search for: {name: …, goal: …}")
-        if re.search(r"://[^/@]*:[^/@]*@", _plain(top, "storage") or ""):
+        if self._has_secret(top):
             self._refuse(
                 top["storage"],
                 "storage",
@@ -255,6 +256,15 @@ class _Reader:
             self._check(child, where, TOP["parameters"])
             made[option] = self._parameters(child, where, self._places[name][:-1])
         return made
+
+    def _has_secret(self, top: Mapping[str, Entry]) -> bool:
+        if "storage" not in top:
+            return False
+        try:
+            address = Address(str(_plain(top, "storage")))
+        except StoreError as error:
+            self._refuse(top["storage"], "storage", str(error).removeprefix("storage: "))
+        return address.secret != address.bare
 
     def _check_texts(self, root: Entry) -> None:
         """Refuse what no program can be given."""

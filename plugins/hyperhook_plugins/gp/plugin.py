@@ -55,7 +55,8 @@ class GP:
             improvement), ``"ucb"`` (confidence bound), ``"thompson"`` (the minimum of a function drawn from what is
             believed), ``"nei"`` (expected improvement over what the noise may hide), or ``"auto"``: ``"ei"``, every
             other time over a target below the best loss; where the losses turn out to be noisy ``"nei"``, and where
-            they are very much so, in turn with ``"thompson"``. With several objectives it is always the expected hypervolume improvement.
+            they are very much so, in turn with ``"thompson"``. With several objectives it is always the expected
+            hypervolume improvement.
         per_second: Prefer trials that take less time, by the durations of those before them: what counts is the
             expected improvement per second.
         warm_start: Earlier studies to learn from: names of studies in the same home, or records, as ``Study.record()``
