@@ -170,7 +170,8 @@ class Mind:
         """
         acquisition: Acquisition = "nei" if self.noise > NOISY else "ei"
         if acquisition == "ei" or repeats_agree(self.learned, self.history.complete):
-            return acquisition, 0.0 if trials % 2 or self.cost is not None else AIM
+            is_sure = self.cost is not None or self.learned.surrogate.trend is not None
+            return acquisition, 0.0 if trials % 2 or is_sure else AIM
         is_plain = self.cost is None and not self.feasibility.limits
         draws = self.noise > VERY_NOISY and is_plain and trials % 2
         return "thompson" if draws else acquisition, 0.0

@@ -129,7 +129,7 @@ def test_a_shifted_and_scaled_study_helps_from_the_first_trials_on() -> None:
     old = replace(record(PLANE, shifted), objective=hh.Maximize("score"))
     warm = [min(search(gp(old), bowl, 6, seed)) for seed in range(3)]
     cold = [min(search(gp(), bowl, 6, seed)) for seed in range(3)]
-    assert statistics.median(warm) < 0.2 * statistics.median(cold)
+    assert statistics.median(warm) < 0.3 * statistics.median(cold)
 
 
 def test_a_study_turned_upside_down_is_soon_forgotten() -> None:
