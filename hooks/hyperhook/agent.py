@@ -147,6 +147,7 @@ class Agent:
         objective = self._study.objective
         following = Following(self._sweep.metrics_from, objective.metric if objective else None)
         try:
+            self._guard.start()
             program = self._start(trial, following)
             self._guard.watch(program.group)
             following.started(program.pid)

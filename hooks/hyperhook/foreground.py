@@ -45,6 +45,7 @@ def run_here(words: Sequence[str], environment: Mapping[str, str], interrupt: In
     Raises:
         StudyError: It cannot be started.
     """
+    guard.start()
     try:
         process = subprocess.Popen(words, env=environment)
     except (OSError, ValueError) as error:

@@ -41,8 +41,8 @@ class Guard:
         self._grace_seconds = grace_seconds
         self._process: subprocess.Popen[bytes] | None = None
 
-    def watch(self, target: int) -> None:
-        """Take a process into care; a negative number is a process group."""
+    def start(self) -> None:
+        """Be there before a program begins, so that it is in care as soon as it runs."""
         if self._process is None or self._process.poll() is not None:
             self._process = subprocess.Popen(
                 [sys.executable, "-I", "-S", guard.__file__, str(self._grace_seconds)],
@@ -51,6 +51,10 @@ class Guard:
                 stderr=subprocess.DEVNULL,
                 start_new_session=True,  # what a terminal sends to this process does not reach it
             )
+
+    def watch(self, target: int) -> None:
+        """Take a process into care; a negative number is a process group."""
+        self.start()
         self._tell(f"+{target}\n")
 
     def release(self, target: int) -> None:
