@@ -23,13 +23,20 @@ EPOCHS = 27
 """How many the scripts train, where nobody ends them."""
 HOPELESS = 1e-9
 """At this learning rate nothing is learnt: whatever the machine, the trial is the last of all at the first rung."""
-CHANGED = {
+GRID = {
     "method": "grid",
+    "parameters": {"lr": {"values": [0.01, HOPELESS]}, "width": {"value": 1024}},
+    "early_terminate": {"type": "hyperband", "min_iter": 1, "eta": 2, "strict": True},
+    "run_cap": 2,
+}
+"""The same sweep on a grid: of two trials at a rung, one goes on; so wide a network takes seconds to train."""
+LONGER = {
+    **GRID,
     "parameters": {"lr": {"values": [0.01, 0.003, HOPELESS]}, "width": {"value": 1024}},
     "early_terminate": {"type": "hyperband", "min_iter": 1, "eta": 2},
     "run_cap": 3,
 }
-"""The same sweep on a grid. Of three trials at a rung, two go on; so wide a network takes seconds to train."""
+"""Of three, two go on."""
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:DeprecationWarning"),  # MLflow on SQLAlchemy 2.1
@@ -80,18 +87,19 @@ def journalled(home: Path, trial: hh.TrialRecord, readers: ModuleType) -> Any:
 
 
 @pytest.mark.parametrize(
-    ("library", "others"),
+    ("library", "others", "grid"),
     [
-        ("mlflow", ("tensorboard", "wandb")),
-        pytest.param("wandb", ("tensorboard", "mlflow"), marks=pytest.mark.slow),
-        pytest.param("tensorboard", ("mlflow", "wandb"), marks=pytest.mark.slow),
+        ("mlflow", ("tensorboard", "wandb"), GRID),
+        pytest.param("mlflow", ("tensorboard", "wandb"), LONGER, marks=pytest.mark.slow),
+        pytest.param("wandb", ("tensorboard", "mlflow"), LONGER, marks=pytest.mark.slow),
+        pytest.param("tensorboard", ("mlflow", "wandb"), LONGER, marks=pytest.mark.slow),
     ],
 )
 def test_a_script_that_knows_one_library_is_tuned_pruned_and_forwarded_to_the_others(
-    library: str, others: tuple[str, str], tmp_path: Path, readers: ModuleType
+    library: str, others: tuple[str, str], grid: dict[str, Any], tmp_path: Path, readers: ModuleType
 ) -> None:
     sweep = yaml.safe_load((SCRIPTS / f"{library}.yaml").read_text())
-    sweep |= {**CHANGED, "program": str(SCRIPTS / sweep["program"]), "trackers": list(others)}
+    sweep |= {**grid, "program": str(SCRIPTS / sweep["program"]), "trackers": list(others)}
     (tmp_path / "digits.yaml").write_text(yaml.safe_dump(sweep))
 
     hyperhook(tmp_path, "sweep", "digits.yaml")
@@ -100,10 +108,9 @@ def test_a_script_that_knows_one_library_is_tuned_pruned_and_forwarded_to_the_ot
     home = tmp_path / ".hyperhook"
     with hh.Study("digits", home=home) as study:
         trials = study.trials
+    rates = grid["parameters"]["lr"]["values"]
     assert [(trial.params["lr"], trial.state) for trial in trials] == [
-        (0.01, "COMPLETE"),
-        (0.003, "COMPLETE"),
-        (HOPELESS, "PRUNED"),
+        (rate, "PRUNED" if rate == HOPELESS else "COMPLETE") for rate in rates
     ]
     runs = [journalled(home, trial, readers) for trial in trials]
     for run in runs:
