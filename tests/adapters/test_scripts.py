@@ -1,4 +1,4 @@
-"""The scripts of `examples/scripts`, unmodified: each is tuned, pruned while it runs, and forwarded to other trackers."""
+"""The scripts of `examples/scripts`, unmodified: each is tuned, pruned while it runs, and forwarded to two trackers."""
 
 from __future__ import annotations
 
