@@ -1,8 +1,9 @@
-"""One training function, run here, in worker processes, or on a Ray cluster: one word differs.
+"""One training function, run here, in worker processes, on a Ray cluster, or by agents: one word differs.
 
     python examples/many_at_once.py
     python examples/many_at_once.py --executor workers --workers 4
     python examples/many_at_once.py --executor ray --address auto
+    cd examples && hyperhook sweep many_at_once.yaml && hyperhook agent flowers
 
 It trains logistic regression, in plain Python, on flowers that it draws itself, and prunes what falls behind. Run it
 again with another executor and more trials: the study goes on.
@@ -46,6 +47,9 @@ def main() -> None:
     parser.add_argument("--plugins", nargs="*", default=["sobol", "asha"])
     parser.add_argument("--trackers", nargs="*", default=["csv"])
     asked = parser.parse_args()
+    if trial := hh.current_trial():  # an agent started this script for one trial
+        return train(trial)
+
     executor = asked.executor
     if asked.address:
         from hyperhook_plugins.ray import Ray

@@ -9,6 +9,7 @@ import socket
 import subprocess
 import tempfile
 import time
+from contextlib import suppress
 from itertools import count
 from pathlib import Path
 
@@ -21,6 +22,13 @@ def programs() -> Path | None:
     found = shutil.which("postgres")
     candidates = [*FOLDERS, *([Path(found).resolve().parent] if found else [])]
     return next((folder for folder in candidates if (folder / "initdb").exists()), None)
+
+
+def _runs(process: int) -> bool:
+    """Tell whether a process runs; one that ended and waits to be asked for its code does not."""
+    with suppress(OSError):
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    return False
 
 
 class Server:
@@ -98,6 +106,21 @@ class Server:
         os.kill(self._process.pid, signal.SIGQUIT)
         self._process.wait(30)
         self._process = None
+
+    def crash(self) -> None:
+        """End all of its processes by SIGKILL, as the kernel does where memory is short: its files stay as they are."""
+        assert self._process is not None
+        family = f"/proc/{self._process.pid}/task/{self._process.pid}/children"
+        backends = [int(word) for word in Path(family).read_text().split()]
+        for process in [self._process.pid, *backends]:
+            with suppress(ProcessLookupError):
+                os.kill(process, signal.SIGKILL)
+        self._process.wait(30)
+        self._process = None
+        deadline = time.monotonic() + 30
+        while any(map(_runs, backends)):
+            assert time.monotonic() < deadline, "a backend does not end"
+            time.sleep(0.02)
 
     def database(self) -> str:
         """Make a database; return its URL."""
