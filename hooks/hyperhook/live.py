@@ -154,9 +154,13 @@ class LiveTrials:
         Raises:
             TrialStateError: It has ended already, or was never begun here.
         """
+        if not trial.emits:
+            trial.ended(replace(trial.record, state=TrialState.KILLED, error=reason))
+            return trial.record
         if trial.has_ended or trial.id not in self._begun:
             raise TrialStateError(f"requeue: trial {trial.record.name!r} does not run here")
         trial.flush()
+        self._queued.pop(trial.id, None)  # what it has not asked for yet, it may ask for when it goes on
         return self._part(trial, self._workspace.requeue(self._begun[trial.id], reason))
 
     def _part(self, trial: Trial, ended: TrialRecord | None) -> TrialRecord:

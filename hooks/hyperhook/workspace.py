@@ -232,8 +232,10 @@ class Workspace:
         """
         here = as_ended(begun.trial, TrialState.KILLED, None, f"{reason}; {QUEUED_AGAIN}")
         try:
-            if self.store.requeue(begun.trial.id, begun.lease.worker, patience_seconds=_REQUEUE_SECONDS) is None:
+            queued = self.store.requeue(begun.trial.id, begun.lease.worker, patience_seconds=_REQUEUE_SECONDS)
+            if queued is None:
                 return None
+            here = as_ended(queued, here.state, None, here.error)  # with the params that it asked for
             self._last_word(begun, here)
         except Exception as failure:
             return self._half_ended(begun, here, failure)

@@ -273,6 +273,15 @@ def test_a_space_cannot_be_given_to_a_study_that_grew(grows: OpenStudy, study: O
         study(space={"lr": hh.Float(0.0, 1.0)}, objective=hh.Minimize("value"))
 
 
+def test_a_trial_that_is_put_back_keeps_what_it_asked_for(grows: OpenStudy, caplog: pytest.LogCaptureFixture) -> None:
+    made = grows(max_retries=1)
+    made.enqueue({"x": 0.25, "y": 0.5})
+    trial = made.ask()
+    assert trial.suggest_float("x", 0.0, 1.0) == 0.25
+    assert made.requeue(trial).params == trial.params == {"x": 0.25}
+    assert "did not ask for" not in caplog.text
+
+
 def test_queued_names_that_are_never_asked_for_are_said(grows: OpenStudy, caplog: pytest.LogCaptureFixture) -> None:
     made = grows()
     first = made.enqueue({"model": "svm", "C": 10.0, "typo": 3})

@@ -187,6 +187,16 @@ def test_a_silent_trial_writes_nothing_and_goes_on() -> None:
     assert trial.params == {"x": 0.5}
 
 
+def test_a_silent_trial_that_is_put_back_ends_here_and_nowhere_else(study: Callable[..., Study]) -> None:
+    made = study(max_retries=1)
+    trial = made.ask()
+    silent = Trial(trial.record, Silence(), objective=made.objective, emits=False)
+    assert made.requeue(silent).state == "KILLED"
+    assert silent.has_ended
+    assert [found.state for found in made.trials] == ["RUNNING"]
+    made.tell(trial, 0.5)
+
+
 FOLLOWER = """
 import hyperhook as hh
 plugins = [__import__("hyperhook.testing").testing.RecordingPlugin()]
