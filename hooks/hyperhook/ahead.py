@@ -16,6 +16,7 @@ from hyperhook.manager import Manager
 from hyperhook.records import StudyRecord, TrialRecord, TrialState
 from hyperhook.store import Store
 from hyperhook.suggestions import Suggestion
+from hyperhook.untried import key_of
 
 __all__ = ["LEASE_SECONDS", "Ahead"]
 
@@ -112,13 +113,14 @@ class Ahead:
 
     def _look(self) -> str | None:
         """Choose what is missing; say why there is to be no more, where that is so."""
-        waiting = self._store.waiting(self._study)  # first: what is taken meanwhile counts as both
+        waiting = self._store.waiting(self._study)  # first, so that what is taken meanwhile is there as a trial
         study = self._store.study(self._study)
+        waiting = _not_begun(waiting, study)
         reason = self._is_enough(study) or ended(study, self._manager)
         if reason is not None:
             return reason
         room = self._room(study)
-        if not room and not waiting:
+        if not room:
             return f"its budget of {self._budget} trials is given out"
         kept = () if self._is_stale(study) else waiting
         missing = room - len(kept)
@@ -164,7 +166,7 @@ class Ahead:
         """Be the one that suggests ahead, and say again and again that this lives."""
         if not self._store.serve(self._study, self._server, self._lease_seconds):
             raise StudyError(
-                f"suggest-ahead: another process serves study {self._study!r}, and one is enough; where it was killed, it "
+                f"suggest-ahead: another process serves study {self._study!r}, and one is enough; if it was killed, it "
                 "counts as alive until its lease has run out: try again then"
             )
         over = threading.Event()
@@ -185,6 +187,13 @@ class Ahead:
 
 def _results(study: StudyRecord) -> int:
     return sum(trial.state.ended_by_itself for trial in study.trials)
+
+
+def _not_begun(waiting: tuple[Suggestion, ...], study: StudyRecord) -> tuple[Suggestion, ...]:
+    """Return the suggestions whose params no trial was given since they were chosen."""
+    first = min((suggestion.known for suggestion in waiting), default=0)
+    given = {key_of(trial.params) for trial in study.trials if trial.number >= first}
+    return tuple(suggestion for suggestion in waiting if key_of(suggestion.params) not in given)
 
 
 def _with(study: StudyRecord, waiting: tuple[Suggestion, ...]) -> StudyRecord:
