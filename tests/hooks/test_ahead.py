@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 import hyperhook as hh
+from hyperhook import cli
 from hyperhook.ahead import Ahead
 from hyperhook.errors import PluginError, SpaceError, StudyError
 from hyperhook.home import Home
@@ -452,3 +453,70 @@ def test_a_server_that_was_stopped_goes_on(processes: Processes, wait_for: Wait)
     wait_for(lambda: supply(store).is_served)
     assert store.take("s", "t") is not None
     wait_for(lambda: len(store.waiting("s")) == 2)
+
+
+SWEEP = """
+name: s
+program: train.py
+command: ["${interpreter}", -I, -S, -u, "${program}", "${args_json}"]
+method: random
+metric: {name: loss, target: 0.0}
+run_cap: 4
+parameters: {x: {min: 0.1, max: 1.0}}
+"""
+TRAIN = """
+import json, sys
+print(json.dumps({"hyperhook": {"loss": json.loads(sys.argv[1])["x"]}}))
+"""
+
+
+def test_agents_of_a_sweep_are_served_by_what_its_file_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wait_for: Wait
+) -> None:
+    (tmp_path / "train.py").write_text(TRAIN)
+    (tmp_path / "s.yaml").write_text(SWEEP)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HYPERHOOK_HOME", str(tmp_path / "home"))
+    hyperhook = [sys.executable, "-m", "hyperhook"]
+    subprocess.run([*hyperhook, "sweep", "s.yaml"], check=True, capture_output=True, timeout=60)
+    store = Workspace(Home(tmp_path / "home")).store
+    pipe = subprocess.PIPE
+    with subprocess.Popen([*hyperhook, "suggest-ahead", "s"], stdout=pipe, stderr=pipe, text=True) as server:
+        try:
+            wait_for(lambda: len(store.waiting("s")) == 4)
+            wanted = [each.params for each in store.waiting("s")]
+            subprocess.run([*hyperhook, "agent", "s"], check=True, capture_output=True, timeout=60)
+            said, complaints = server.communicate(timeout=60)
+        finally:
+            server.kill()
+    assert (server.returncode, complaints) == (0, "")
+    assert said.splitlines()[0] == "study s: up to 32 suggestions wait for its workers, by random; Ctrl-C ends this"
+    assert said.splitlines()[-1] == "study s: its budget of 4 trials is given out"
+    trials = store.study("s").trials
+    assert [trial.state for trial in trials] == [TrialState.COMPLETE] * 4
+    assert [trial.params for trial in trials] == wanted
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--plugin", "random", "--device", "cuda"], "--device is for gp, and the plugins are: random; leave it out"),
+        (["--plugin", "asha"], "none of the plugins suggests anything: asha"),
+        (["--plugin", "gpp"], "no plugin 'gpp' is installed"),
+        (["--plugin", "random", "--lease-seconds", "0"], "lease_seconds: expected a number above 0, got 0.0"),
+    ],
+)
+def test_the_command_refuses_what_cannot_be(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    options: list[str],
+    message: str,
+) -> None:
+    home = tmp_path / "home"
+    Workspace(Home(home)).store.open_study("s", SPACE, hh.Minimize("loss"))
+    monkeypatch.setattr(sys, "argv", ["hyperhook", "suggest-ahead", "s", "--home", str(home), *options])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert ended.value.code == 2
+    assert message in capsys.readouterr().err
