@@ -45,6 +45,12 @@ class Ahead:
         is_enough: Tells of the study whether it needs no further trial; it is asked beside the plugins.
         lease_seconds: How long this counts as alive without a word from its process, in seconds above 0.
 
+    Attributes:
+        made: How many suggestions it has made so far.
+        replaced: How many of them were replaced by newer ones.
+        withdrawn: How many it took back at its end.
+        thinking_seconds: How long the suggester took for all, in seconds.
+
     Raises:
         StudyError: There is no such study, its space grows or is empty, or an option cannot be.
     """
@@ -149,13 +155,15 @@ class Ahead:
         params = chosen(_with(study, kept), self._manager, count)
         self.thinking_seconds += time.monotonic() - began
         old = [suggestion for suggestion in waiting if suggestion not in kept]
-        if not self._store.offer(self._study, self._server, secrets.token_hex(16), params, known, instead_of=old):
+        batch = secrets.token_hex(16)
+        replaced = self._store.offer(self._study, self._server, batch, params, known, instead_of=old)
+        if replaced is None:
             raise StudyError(
                 f"suggest-ahead: another process serves study {self._study!r} by now, as this one said nothing for "
                 f"longer than its lease ({self._lease_seconds:g} s); one is enough"
             )
         self.made += len(params)
-        self.replaced += len(old)
+        self.replaced += replaced
         self._short = study.trials if len(params) < count else None
         if not kept:
             self._results = _results(study)

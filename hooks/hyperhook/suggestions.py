@@ -120,7 +120,7 @@ class Suggestions(Turns):
         known: int,
         *,
         instead_of: Iterable[Suggestion] = (),
-    ) -> bool:
+    ) -> int | None:
         """Add suggestions, atomically.
 
         Args:
@@ -132,24 +132,23 @@ class Suggestions(Turns):
             instead_of: Those that it replaces, as far as nobody has taken them.
 
         Returns:
-            Whether they were added; else the process is not the one that suggests ahead any more.
+            How many it replaced; None where the process is not the one that suggests ahead any more.
         """
         studies, suggestions = self._tables.studies, self._tables.suggestions
         rows = [{"study": study, "params": json.dumps(dict(each)), "known": known} for each in params]
         old = [suggestion.id for suggestion in instead_of]
 
-        def work(connection: Connection) -> bool:
+        def work(connection: Connection) -> int | None:
             row = self._take_turn(connection, study)
             if row is None or row.ahead != server:
-                return False
+                return None
             if row.ahead_batch == batch:
-                return True  # this very call added them
+                return 0  # this very call added them
             connection.execute(studies.update().where(studies.c.name == study).values(ahead_batch=batch))
-            if old:
-                connection.execute(suggestions.delete().where(suggestions.c.id.in_(old)))
+            gone = connection.execute(suggestions.delete().where(suggestions.c.id.in_(old))).rowcount if old else 0
             if rows:
                 connection.execute(suggestions.insert(), rows)
-            return True
+            return int(gone)
 
         return self._database.write(work)
 

@@ -97,7 +97,7 @@ def served(storage: str, tmp_path: Path) -> Iterator[Served]:
 
 
 def offer(store: Store, *params: float, known: int = 0, batch: str = "b", server: str = "a") -> bool:
-    return store.offer("s", server, batch, [{"x": x} for x in params], known)
+    return store.offer("s", server, batch, [{"x": x} for x in params], known) is not None
 
 
 def supply(store: Store) -> Supply:
