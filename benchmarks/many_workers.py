@@ -8,7 +8,8 @@ and the seconds that it takes pass on the virtual clock, too.
 
 ``each for itself``: a worker that becomes free asks the optimizer by itself, on a core of its own, and does not see
 what others ask for meanwhile. ``ahead``: one process keeps ``--depth`` suggestions waiting, chosen together, and
-workers take the first, or wait for it; ``--speedup`` says how much faster than this machine that process is, as one
+workers take the first, or wait for it; what waits is chosen anew whenever half as many results have come, as
+``hyperhook suggest-ahead`` does; ``--speedup`` says how much faster than this machine that process is, as one
 with a GPU would be. ``random`` answers at once.
 
 The table gives the share of the workers' time that went into trials, the median seconds of a suggestion, how long a
@@ -120,20 +121,28 @@ def ahead(cluster: Cluster, suggest: Suggest, depth: int, speedup: float) -> Non
     """Let one process keep suggestions waiting for all workers."""
     free = deque([0.0] * cluster.workers)
     queue: deque[hh.Params] = deque()
-    answered: tuple[float, list[hh.Params]] | None = None
+    answered: tuple[float, list[hh.Params], bool] | None = None
+    results = chosen_with = 0
     while len(cluster.trials) < cluster.budget or cluster.running:
-        while free and queue:
+        while free and queue and len(cluster.trials) < cluster.budget:
             cluster.begin(queue.popleft(), free.popleft())
-        wanted = min(depth - len(queue), cluster.budget - cluster.asked)
-        if answered is None and wanted > 0:
-            answers, took = cluster.ask(_with_queue(suggest, queue), wanted)
-            answered = (cluster.now + took / speedup, answers)
+        if answered is None:
+            anew = results - chosen_with >= max(1, depth / 2)
+            kept = () if anew else tuple(queue)
+            wanted = min(depth, cluster.budget - len(cluster.trials)) - len(kept)
+            if wanted > 0:
+                answers, took = cluster.ask(_with_queue(suggest, kept), wanted)
+                answered = (cluster.now + took / speedup, answers, anew)
+                chosen_with = chosen_with if kept else results
         if answered is not None and (not cluster.running or answered[0] <= cluster.running[0][0]):
-            cluster.now, answers = answered
+            cluster.now, answers, anew = answered
+            if anew:
+                queue.clear()
             queue.extend(answers)
             answered = None
-        else:
+        elif cluster.running:
             cluster.end_next()
+            results += 1
             free.append(cluster.now)
 
 

@@ -98,20 +98,17 @@ class Agent:
 
     def _is_at_target(self) -> bool:
         """Tell whether a trial has reached the target."""
-        if self._sweep.target is None:
-            return False
-        for trial in self._study.trials:
-            if trial.state is TrialState.COMPLETE and self._sweep.is_at_target(trial.value):
-                self._say(f"{trial.name} reached the target: {trial.value:g}")
-                return True
-        return False
+        trial = None if self._sweep.target is None else self._sweep.reached(self._study.record())
+        if trial is not None:
+            self._say(f"{trial.name} reached the target: {trial.value:g}")
+        return trial is not None
 
     def _next_trial(self, interrupt: Interrupt) -> Trial | None:
         """Take a trial; wait for a store that is away, once it was there."""
         since = time.monotonic()
         while True:
             try:
-                trial = None if self._is_at_target() else self._study.next_trial(budget=self._sweep.run_cap)
+                trial = None if self._is_at_target() else self._take(interrupt)
                 self._has_asked = True
                 return trial
             except StoreError as error:
@@ -119,6 +116,9 @@ class Agent:
                     raise
                 self._say(f"{error}; trying again")
                 time.sleep(_PAUSE_SECONDS)
+
+    def _take(self, interrupt: Interrupt) -> Trial | None:
+        return self._study.next_trial(budget=self._sweep.run_cap, gives_up=lambda: interrupt.signal is not None)
 
     def _run(self, trial: Trial, interrupt: Interrupt) -> None:
         self._say(f"{trial.record.name} begins: {format_params(trial.record)}")

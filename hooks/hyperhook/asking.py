@@ -13,7 +13,7 @@ from hyperhook.manager import Manager
 from hyperhook.parameters import Params, Scalar, plain
 from hyperhook.records import StudyRecord, TrialRecord, TrialState
 
-__all__ = ["Draft", "draft", "ended", "filled", "nothing_left", "suggested", "total", "used"]
+__all__ = ["Draft", "chosen", "draft", "ended", "filled", "nothing_left", "suggested", "total", "used"]
 
 
 class Draft(NamedTuple):
@@ -24,27 +24,32 @@ class Draft(NamedTuple):
         proposed: What it is answered when it asks; None where the space is fixed.
         queued: The trial that waits in the store with them, if one does.
         known: The number behind all trials that the choice was made by.
+        ahead: Whether it is to be the first suggestion that waits in the store, rather than these params.
     """
 
     params: Params
     proposed: Params | None
     queued: TrialRecord | None
     known: int
+    ahead: bool = False
 
 
-def draft(study: StudyRecord, manager: Manager, queued: TrialRecord | None) -> Draft | None:
+def draft(study: StudyRecord, manager: Manager, queued: TrialRecord | None, *, ahead: bool = False) -> Draft | None:
     """Choose what the next trial is to be; None where nothing is left to try.
 
     Args:
         study: The study with its trials.
         manager: Its plugins.
         queued: The first trial of the queue, which goes before what they suggest; None where there is none.
+        ahead: Whether suggestions wait in the store, which are taken before the plugins are asked.
 
     Raises:
         PluginError: A suggester answered with something that is no list of one set of params.
         SpaceError: It answered with params outside the space.
     """
     known = study.trials[-1].number + 1 if study.trials else 0
+    if ahead and queued is None:
+        return Draft({}, None, None, known, ahead=True)
     if study.grows:
         proposed = _proposed(study, manager, queued)
         return None if proposed is None else Draft({}, proposed, queued, known)
@@ -70,17 +75,29 @@ def suggested(study: StudyRecord, manager: Manager) -> dict[str, Scalar] | None:
     """
     if not study.space:
         return {}
+    found = chosen(study, manager, 1)
+    return found[0] if found else None
+
+
+def chosen(study: StudyRecord, manager: Manager, count: int) -> list[dict[str, Scalar]]:
+    """Ask for the params of so many trials, chosen together; fewer where fewer are left to try.
+
+    Raises:
+        PluginError: See `draft`.
+        SpaceError: See `draft`.
+    """
     study = aligned(study)
-    answers = manager.decide.suggest(study=study, count=1)
-    if isinstance(answers, Sequence) and not isinstance(answers, str) and not answers:
-        return None
-    if not isinstance(answers, Sequence) or len(answers) != 1 or not isinstance(answers[0], Mapping):
-        raise PluginError(f"suggest: expected a list of 1 set of params, got {answers!r}; mend the suggester")
+    answers = manager.decide.suggest(study=study, count=count)
+    is_list = isinstance(answers, Sequence) and not isinstance(answers, str) and len(answers) <= count
+    if not is_list or not all(isinstance(answer, Mapping) for answer in answers or ()):
+        sets = f"{count} {'set' if count == 1 else 'sets'} of params"
+        raise PluginError(f"suggest: expected a list of {sets}, got {answers!r}; mend the suggester")
     try:
-        study.space.validate(answers[0])
+        for answer in answers or ():
+            study.space.validate(answer)
     except SpaceError as error:
         raise SpaceError(f"a suggester answered outside the space: {error}") from None
-    return {name: plain(value) for name, value in answers[0].items()}
+    return [{name: plain(value) for name, value in answer.items()} for answer in answers or ()]
 
 
 def ended(study: StudyRecord, manager: Manager) -> str | None:

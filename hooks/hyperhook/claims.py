@@ -51,7 +51,7 @@ class Claims(Turns):
         Returns:
             The RUNNING trial; None where the budget is used up, or another worker came first.
         """
-        trials, tries = self._tables.trials, count()
+        tries = count()
 
         def work(connection: Connection) -> TrialRecord | None:
             self._take_turn(connection, study)
@@ -62,12 +62,54 @@ class Claims(Turns):
             if self._is_used_up(connection, study, budget, number):
                 return None
             wanted = params if proposed is None else proposed
-            if known is not None and wanted:
-                newer = trials.select().where(trials.c.study == study, trials.c.number >= known)
-                if any(holds(_all_params(trial_of(row)), wanted) for row in connection.execute(newer)):
-                    return None
+            if known is not None and wanted and self._was_given(connection, study, wanted, known):
+                return None
             held = {"launch": launch, "begun": 1, **held_by(holder, self._database)}
             return self._insert(connection, study, number, trial_id, params, TrialState.RUNNING, held, proposed)
+
+        return self._database.write(work)
+
+    def take(
+        self,
+        study: str,
+        trial_id: str,
+        *,
+        budget: int | None = None,
+        launch: str | None = None,
+        holder: Holder | None = None,
+    ) -> TrialRecord | None:
+        """Start a trial with the first suggestion that waits, atomically; see `suggestions`.
+
+        One whose params another trial was given since it was chosen, as where a user queued them, is dropped.
+
+        Args:
+            study: Name of the study.
+            trial_id: The new trial's id.
+            budget: See `claim`.
+            launch: See `claim`.
+            holder: See `claim`.
+
+        Returns:
+            The RUNNING trial; None where the budget is used up, or none waits.
+        """
+        suggestions, tries = self._tables.suggestions, count()
+        first = suggestions.select().where(suggestions.c.study == study).order_by(suggestions.c.id).limit(1)
+
+        def work(connection: Connection) -> TrialRecord | None:
+            self._take_turn(connection, study)
+            done = self._row(connection, trial_id) if next(tries) else None
+            if done is not None:
+                return trial_of(done)
+            number = self._next_number(connection, study)
+            if self._is_used_up(connection, study, budget, number):
+                return None
+            while (row := connection.execute(first).one_or_none()) is not None:
+                connection.execute(suggestions.delete().where(suggestions.c.id == row.id))
+                params = json.loads(row.params)
+                if not self._was_given(connection, study, params, row.known):
+                    held = {"launch": launch, "begun": 1, **held_by(holder, self._database)}
+                    return self._insert(connection, study, number, trial_id, params, TrialState.RUNNING, held)
+            return None
 
         return self._database.write(work)
 
@@ -171,6 +213,12 @@ class Claims(Turns):
     def _done(self, row: Row[Any] | None, holder: Holder | None) -> TrialRecord | None:
         """Return the trial where this worker has it already: it was told nothing, since the connection broke."""
         return trial_of(row) if row is not None and holder is not None and row.worker == holder.worker else None
+
+    def _was_given(self, connection: Connection, study: str, params: Params, known: int) -> bool:
+        """Tell whether a trial of this number or a later one has the same params."""
+        trials = self._tables.trials
+        newer = trials.select().where(trials.c.study == study, trials.c.number >= known)
+        return any(holds(_all_params(trial_of(row)), params) for row in connection.execute(newer))
 
     def _next_number(self, connection: Connection, study: str) -> int:
         from sqlalchemy import func, select

@@ -260,7 +260,8 @@ class Decisions:
         Called: after the study was read from the store, before the trial is claimed.
         How often: once per ``Study.ask``, but for a queued trial only when it is queued, where params are left open,
             and again where another worker was given the same params at the same time.
-        Where: in the training process, in the thread that asks.
+        Where: in the training process, in the thread that asks; or where ``hyperhook suggest-ahead`` serves the study,
+            in that process, for many trials at a time.
         If it raises: the error reaches the caller of ``ask`` or ``run``.
         """
 

@@ -52,6 +52,7 @@ class LiveTrials:
         params: Params,
         *,
         tags: Mapping[str, str] | None = None,
+        ahead: bool = False,
         queued: TrialRecord | None = None,
         proposed: Params | None = None,
         known: int | None = None,
@@ -63,6 +64,7 @@ class LiveTrials:
         Args:
             params: Its params.
             tags: Tags that it has before anybody uses it.
+            ahead: See `Workspace.begin`.
             queued: See `Workspace.begin`.
             proposed: See `Store.claim`.
             known: See `Store.claim`.
@@ -76,6 +78,7 @@ class LiveTrials:
             self._study.name,
             params,
             self._outlet.trackers,
+            ahead=ahead,
             queued=queued,
             proposed=proposed,
             known=known,

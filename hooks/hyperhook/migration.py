@@ -54,7 +54,7 @@ def _prepare(connection: Connection, database: Database, tables: Tables) -> None
 def _migrate(connection: Connection, tables: Tables) -> None:
     from sqlalchemy import inspect
 
-    for table in (tables.studies, tables.trials, tables.points):
+    for table in (tables.studies, tables.trials, tables.points, tables.suggestions):
         table.create(connection, checkfirst=True)
         there = {column["name"] for column in inspect(connection).get_columns(table.name)}
         for column in table.columns:

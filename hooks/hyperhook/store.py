@@ -17,12 +17,13 @@ from hyperhook.leases import Leases
 from hyperhook.meeting import Meeting
 from hyperhook.migration import prepare
 from hyperhook.points import Points
+from hyperhook.suggestions import Suggestions
 from hyperhook.tables import define_tables
 
 __all__ = ["Store"]
 
 
-class Store(Points, Claims, Ends, Leases, Meeting):
+class Store(Points, Claims, Ends, Leases, Meeting, Suggestions):
     """A database that workers share.
 
     A transaction whose answer was lost, as its connection broke, is run again: none does anything twice.
@@ -46,6 +47,7 @@ class Store(Points, Claims, Ends, Leases, Meeting):
         self._tables = define_tables()
         self._database = Database(self.address, patience_seconds)
         self._known: dict[str, Known] = {}
+        self._served: dict[str, bool] = {}
         prepare(self._database, self._tables)
         self.close = self._database.hold_open()
         """Let go of the database; a store that is used again after it is slower, and right."""

@@ -26,6 +26,7 @@ class Studies(Turns):
     """The part of a `Store` that knows studies."""
 
     _known: dict[str, Known]
+    _served: dict[str, bool]
 
     def open_study(
         self,
@@ -165,6 +166,7 @@ class Studies(Turns):
 
         row, grown, changed = self._database.read(work, patience_seconds)
         known = self._known[name] = known.after(grown, changed)
+        self._served[name] = row.ahead is not None
         return replace(study_of(row), trials=known.trials)
 
     def queued(self, name: str) -> tuple[TrialRecord, ...]:

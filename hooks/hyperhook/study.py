@@ -43,6 +43,7 @@ from hyperhook.manager import Manager, load_plugin, load_trackers
 from hyperhook.objective import Objective, as_objectives
 from hyperhook.outlet import Outlet
 from hyperhook.parameters import Parameter, Params
+from hyperhook.pauses import Pauses
 from hyperhook.preemption import Preempted, Preemptible
 from hyperhook.progress import Progress
 from hyperhook.ranks import Launch, Silence
@@ -50,6 +51,7 @@ from hyperhook.records import Prediction, StudyRecord, TrialRecord, TrialState
 from hyperhook.repeats import Repeated
 from hyperhook.session import Session
 from hyperhook.space import Space
+from hyperhook.suggestions import Supply
 from hyperhook.tracker import Tracker
 from hyperhook.trial import Trial, running
 from hyperhook.workspace import LEASE_SECONDS, Workspace
@@ -63,6 +65,8 @@ log = logging.getLogger("hyperhook")
 
 _PREEMPTED_FLUSH_SECONDS = 5.0
 """How long a process that was told to end waits for its trackers: its forwarder goes on where it may."""
+_AHEAD_SECONDS = (0.05, 1.0, 300.0)
+"""The first and the longest pause while a worker waits for a suggestion, and how long it does at the most."""
 _MOST_OVERTAKEN = 100
 """So often another worker may have been given the same params at the same time before they are tried twice."""
 
@@ -424,11 +428,14 @@ class Study:
             raise NothingLeftError(f"ask: {reason}; there is no further trial")
         return trial
 
-    def next_trial(self, *, budget: int | None = None) -> Trial | None:
+    def next_trial(self, *, budget: int | None = None, gives_up: Callable[[], bool] = lambda: False) -> Trial | None:
         """Start a trial, unless the study's budget is used up: what executors build on.
+
+        Where ``hyperhook suggest-ahead`` serves the study, this takes a suggestion of its, or waits for one.
 
         Args:
             budget: Start none where this many trials have ended by themselves or are RUNNING; None starts one always.
+            gives_up: Start none, either, where this becomes true during the wait.
 
         Returns:
             The RUNNING trial; None where the budget is used up, or the suggester has nothing left to try.
@@ -439,9 +446,10 @@ class Study:
         self._begin()
         self._session.look_around(self._lease_seconds / 2)
         overtaken = 0
-        while (draft := self._draft(budget)) is not None:
+        while (draft := self._draft(budget, gives_up)) is not None:
             trial = self._live.begin(
                 draft.params,
+                ahead=draft.ahead,
                 queued=draft.queued,
                 proposed=draft.proposed,
                 known=draft.known if overtaken < _MOST_OVERTAKEN else None,
@@ -451,7 +459,7 @@ class Study:
             if trial is not None:
                 self._launch.count()
                 return trial
-            overtaken += 1
+            overtaken += not draft.ahead
         return None
 
     def _followed(self, found: TrialRecord) -> Trial:
@@ -719,9 +727,10 @@ class Study:
         self._begin()  # the suggester may have to be prepared
         return suggested(study, self._manager)
 
-    def _draft(self, budget: int | None) -> Draft | None:
+    def _draft(self, budget: int | None, gives_up: Callable[[], bool]) -> Draft | None:
         """Return what the next trial is to be; None where there is to be none."""
-        while True:
+        pauses = Pauses(*_AHEAD_SECONDS)
+        while not gives_up():
             study = self.record()
             if budget is None or len(study.trials) < budget or used(study) < budget:
                 reason = ended(study, self._manager)
@@ -730,7 +739,12 @@ class Study:
                         continue  # what a dead process ran counted
                     self._say_why(reason)
                     return None
-                drafted = draft(study, self._manager, self._next_queued())
+                queued = self._next_queued()
+                supply = self._workspace.store.supply(self.name) if queued is None else Supply()
+                if supply.is_served and not supply.waiting and pauses.wait():
+                    self._session.look_around(self._lease_seconds / 2)
+                    continue
+                drafted = draft(study, self._manager, queued, ahead=supply.waiting > 0)
                 if drafted is not None:
                     return drafted
                 if not self._session.reap_or_wait():
@@ -739,6 +753,7 @@ class Study:
                     return None
             elif not self._session.reap_or_wait():
                 return None
+        return None
 
     def _say_why(self, reason: str) -> None:
         """Say, once for each reason, why the study ends."""

@@ -32,6 +32,7 @@ class Tables:
     studies: Table
     trials: Table
     points: Table
+    suggestions: Table
     others: NamedFromClause[Any]
     """The trials beside those that a statement is about."""
 
@@ -59,6 +60,10 @@ def define_tables() -> Tables:
         Column("max_retries", Integer),
         Column("stopped", Text),
         Column("sweep", Text),
+        Column("ahead", String(64)),  # who suggests ahead, by a token; see `suggestions`
+        Column("ahead_renewed", Float),  # when that process said last that it lives, by the clock of the store
+        Column("ahead_seconds", Float),  # how long that holds
+        Column("ahead_batch", String(64)),  # what it suggested last, so that it is not added twice
     )
     trials = Table(
         "trials",
@@ -104,7 +109,17 @@ def define_tables() -> Tables:
         Index("points_by_study", "study", "id"),
         sqlite_autoincrement=True,
     )
-    return Tables(meta, studies, trials, points, trials.alias())
+    suggestions = Table(
+        "suggestions",
+        metadata,
+        Column("id", big, primary_key=True, autoincrement=True),
+        Column("study", Text, nullable=False),
+        Column("params", Text, nullable=False),
+        Column("known", Integer, nullable=False),  # the number behind all trials that it was chosen by
+        Index("suggestions_by_study", "study", "id"),
+        sqlite_autoincrement=True,
+    )
+    return Tables(meta, studies, trials, points, suggestions, trials.alias())
 
 
 def change(tables: Tables, study: str) -> ColumnElement[int]:

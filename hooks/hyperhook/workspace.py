@@ -100,6 +100,7 @@ class Workspace:
         params: Params,
         trackers: Iterable[str],
         *,
+        ahead: bool = False,
         queued: TrialRecord | None = None,
         proposed: Params | None = None,
         known: int | None = None,
@@ -114,6 +115,7 @@ class Workspace:
             study: Name of the study.
             params: The trial's params.
             trackers: Names of the trackers that it is for.
+            ahead: Take the first suggestion that waits instead of the params.
             queued: The QUEUED trial that is to start; None for a new one.
             proposed: See `Store.claim`.
             known: See `Store.claim`.
@@ -131,7 +133,9 @@ class Workspace:
                 return None  # or another worker starts it
         holder = self._holder()
         try:
-            if queued is None:
+            if ahead:
+                trial = self.store.take(study, trial_id, budget=budget, launch=launch, holder=holder)
+            elif queued is None:
                 trial = self.store.claim(
                     study,
                     trial_id,

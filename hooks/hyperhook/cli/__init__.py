@@ -8,7 +8,7 @@ from rich.console import Console
 from hyperhook.cli.changing import delete, enqueue, stop
 from hyperhook.cli.delivering import export, sync
 from hyperhook.cli.looking import best, plugins, show, status, studies
-from hyperhook.cli.working import agent, run, sweep
+from hyperhook.cli.working import agent, run, suggest_ahead, sweep
 from hyperhook.errors import HyperhookError
 
 __all__ = ["app", "main"]
@@ -19,6 +19,7 @@ for command in (plugins, studies, show, best, status, sync, export, enqueue, sto
     app.command()(command)
 app.command()(sweep)
 app.command()(agent)
+app.command()(suggest_ahead)
 app.command(context_settings={"allow_interspersed_args": False})(run)
 
 

@@ -1,4 +1,4 @@
-"""The commands that run programs: sweep, agent, run."""
+"""The commands that run programs: sweep, agent, run, and suggest-ahead beside them."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import io
 import os
 import shlex
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,24 +14,25 @@ import typer
 
 from hyperhook.address import Address
 from hyperhook.agent import Agent
+from hyperhook.ahead import LEASE_SECONDS, Ahead
 from hyperhook.attempt import how_it_ended
 from hyperhook.cli.console import HomeOption, StudyArgument, opened, say
-from hyperhook.errors import ObjectiveError, StudyError, SweepError
+from hyperhook.errors import ObjectiveError, PluginError, StudyError, SweepError
 from hyperhook.following import Following
 from hyperhook.foreground import run_here, words_of
 from hyperhook.handover import environment
 from hyperhook.home import Home
 from hyperhook.interrupt import Interrupt
-from hyperhook.manager import load_plugin, load_tracker
+from hyperhook.manager import Manager, load_plugin, load_tracker
 from hyperhook.program import Guard, Line
-from hyperhook.records import TrialState
+from hyperhook.records import StudyRecord, TrialState
 from hyperhook.study import Study
 from hyperhook.sweep.order import Order
-from hyperhook.sweep.record import Sweep
+from hyperhook.sweep.record import Addon, Sweep
 from hyperhook.trial import Trial
 from hyperhook.workspace import Workspace
 
-__all__ = ["agent", "run", "sweep"]
+__all__ = ["agent", "run", "suggest_ahead", "sweep"]
 
 _STORAGE = "HYPERHOOK_STORAGE"
 
@@ -149,6 +151,64 @@ def run(
         _end(made, trial, code, interrupt)
     if code:
         raise typer.Exit(code if code > 0 else 128 - code)
+
+
+def suggest_ahead(
+    study: StudyArgument,
+    depth: Annotated[int, typer.Option("--depth", min=1, help="How many suggestions wait for workers.")] = 32,
+    plugin: Annotated[
+        list[str] | None,
+        typer.Option("--plugin", help="What suggests; by default what the sweep file says, else gp. May be repeated."),
+    ] = None,
+    device: Annotated[str | None, typer.Option("--device", help="Where gp computes: cpu, cuda, cuda:1, auto.")] = None,
+    trials: Annotated[
+        int | None,
+        typer.Option("--trials", min=1, help="The study's budget; by default the sweep file's, else there is no end."),
+    ] = None,
+    lease_seconds: Annotated[
+        float, typer.Option("--lease-seconds", help="Workers ask for themselves when this is silent for so long.")
+    ] = LEASE_SECONDS,
+    storage: StorageOption = None,
+    home: HomeOption = None,
+) -> None:
+    """Keep suggestions waiting for the study's workers, so that one process, on a GPU, thinks for all."""
+    _share(storage)
+    store = opened(home).store
+    order = Order.find(store, study)
+    found = None if order is None else order.sweep()
+    addons = found.plugins if found is not None and not plugin else [Addon(name, {}) for name in plugin or ["gp"]]
+    names = ", ".join(addon.name for addon in addons)
+    if device is not None and all(addon.name != "gp" for addon in addons):
+        raise PluginError(f"--device is for gp, and the plugins are: {names}; leave it out")
+    where = {} if device is None else {"gp": {"device": device}}
+    manager = Manager([load_plugin(each.name, {**each.options, **where.get(each.name, {})}) for each in addons])
+    if not manager.decides("suggest"):
+        raise PluginError(f"none of the plugins suggests anything: {names}; name one that does by --plugin, such as gp")
+    budget = trials if trials is not None or found is None else found.run_cap
+    server = Ahead(
+        store, study, manager, depth=depth, budget=budget, is_enough=_is_enough(found), lease_seconds=lease_seconds
+    )
+    with Interrupt() as interrupt:
+        say(f"study {study}: up to {depth} suggestions wait for its workers, by {names}; Ctrl-C ends this")
+        try:
+            reason = server.run(lambda: interrupt.signal is not None)
+        finally:
+            say(f"study {study}: {server.made} suggested in {server.thinking_seconds:.1f} s, {server.replaced} of them "
+                f"replaced by newer ones, {server.withdrawn} withdrawn")  # fmt: skip
+    if reason is not None:
+        say(f"study {study}: {reason}")
+    if interrupt.signal is not None:
+        raise typer.Exit(128 + interrupt.signal)
+
+
+def _is_enough(sweep: Sweep | None) -> Callable[[StudyRecord], str | None]:
+    """Return what says that a trial has reached the target of a sweep."""
+
+    def reached(study: StudyRecord) -> str | None:
+        trial = None if sweep is None or sweep.target is None else sweep.reached(study)
+        return None if trial is None else f"{trial.name} reached the target: {trial.value:g}"
+
+    return reached
 
 
 def _end(study: Study, trial: Trial, code: int, interrupt: Interrupt) -> None:

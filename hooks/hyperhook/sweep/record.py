@@ -8,6 +8,7 @@ from typing import Any
 
 from hyperhook.objective import Objective
 from hyperhook.parameters import Params, Scalar
+from hyperhook.records import StudyRecord, TrialRecord, TrialState
 from hyperhook.space import Space
 
 __all__ = ["Addon", "Sweep"]
@@ -81,6 +82,11 @@ class Sweep:
         if self.target is None or value is None or self.objective is None:
             return False
         return not self.objective.is_better(self.target, value)
+
+    def reached(self, study: StudyRecord) -> TrialRecord | None:
+        """Return the first trial of a study that reached the target; None where none has."""
+        ended = (trial for trial in study.trials if trial.state is TrialState.COMPLETE)
+        return next((trial for trial in ended if self.is_at_target(trial.value)), None)
 
     def difference(self, other: Sweep) -> str | None:
         """Say in what another file differs from this one, apart from what may change; None where it does not."""
