@@ -134,9 +134,11 @@ def test_a_lease_that_is_renewed_while_it_is_watched_is_left_alone(open_workspac
     wait_until_lapsed(there)
     assert there.reap("s", []) == []
     assert there.suspects
-    begun.lease.renew()
-    assert there.reap("s", []) == []
-    assert not there.suspects
+    deadline = time.monotonic() + 30
+    while there.suspects:  # a machine that stalls for longer than the lease sees it run out again
+        begun.lease.renew()
+        assert there.reap("s", []) == []
+        assert time.monotonic() < deadline
     assert not begun.lease.is_lost()
 
 
